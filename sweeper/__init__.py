@@ -1,0 +1,1 @@
+"""puffer-sweep's sweeper: searches, orchestrates, stores and shows."""

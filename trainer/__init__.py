@@ -1,0 +1,1 @@
+"""puffer-sweep's trainer: PPO from an INI file. It knows nothing of sweeps."""
