@@ -89,6 +89,29 @@ class Suggestion:
 
 
 @dataclass(frozen=True, slots=True)
+class Start:
+    """A method's decision at a free slot: run a new configuration.
+
+    Attributes:
+        values: natural values for every swept parameter, inside their bounds.
+        pause_at_steps: agent steps at which the run shall pause; None for full length.
+        source: who proposed it: `config`, `means`, `enqueued`, or the method's name.
+    """
+
+    values: Mapping[str, Value]
+    pause_at_steps: int | None = None
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Resume:
+    """A method's decision at a free slot: go on with a paused trial, up to `pause_at_steps` (None: to its end)."""
+
+    uuid: str
+    pause_at_steps: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Assignment:
     """What a worker needs to run (or go on with) one trial. Crosses process and machine boundaries.
 
