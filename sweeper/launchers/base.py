@@ -1,0 +1,61 @@
+"""What a launcher is: slots that run assignments, and the events that come out of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from sweeper.records import Assignment, Event, Verdict
+    from trainer.config import Config
+    from trainer.errors import FailureKind
+    from trainer.records import EnvironmentFacts
+
+
+class Launcher(Protocol):
+    """Runs trials somewhere. Used from one thread only; never touches the study.
+
+    For each launched trial the events are: at most one Started, then Reported in order of agent steps, then exactly
+    one Finished, whatever happens to the worker. A slot is free again once its Finished has been handed out.
+    """
+
+    @property
+    def slots(self) -> int:
+        """How many trials run side by side; may grow while it runs (`--join`)."""
+
+    def free_slots(self) -> int:
+        """Slots that can take an assignment now."""
+
+    def probe(self, config: Config) -> EnvironmentFacts:
+        """What must be known of the environment before a config can be resolved.
+
+        Raises:
+            PufferError: the environment cannot be made.
+        """
+
+    def launch(self, assignment: Assignment) -> None:
+        """Start a trial in a free slot.
+
+        Raises:
+            RuntimeError: no slot is free.
+        """
+
+    def answer(self, uuid: str, verdict: Verdict) -> None:
+        """Answer a Reported that wants a verdict; PAUSE and STOP may come at any time unasked.
+
+        A trial that is no longer running is ignored: its Finished is on its way.
+        """
+
+    def events(self, timeout_seconds: float) -> list[Event]:
+        """What has happened, waiting up to `timeout_seconds` for a first event."""
+
+    def silent_seconds(self, uuid: str) -> float:
+        """How long the worker of a running trial has given no sign of life."""
+
+    def kill(self, uuid: str, kind: FailureKind, message: str) -> None:
+        """End a trial at once, with everything its worker has started; its Finished says why."""
+
+    def wake(self) -> None:
+        """Make a waiting `events` return: safe from a signal handler."""
+
+    def close(self) -> None:
+        """End all workers and wait until they are gone. May be called twice."""

@@ -1,0 +1,125 @@
+"""The frozen records of the store."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class CurvePoint:
+    """One epoch of a trial, whole.
+
+    Attributes:
+        agent_steps: strictly increasing within a trial.
+        cost_seconds: training time so far.
+        score: the metric, None where no episode ended in the epoch.
+        metrics: every scalar of the epoch by its slash-separated name.
+    """
+
+    agent_steps: int
+    cost_seconds: float
+    score: float | None
+    metrics: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class StudySpec:
+    """What makes a study itself: two sweeps with equal specs may share a study.
+
+    Attributes:
+        name: a plain name.
+        goals: `maximize` or `minimize`, one per objective.
+        objectives: names, as in `score`, `cost`.
+        metric: what the score is called.
+        space: the search space as JSON (name → description).
+        settings: every fixed setting that makes scores comparable, full name → value.
+        config: the whole config as INI text.
+        artifacts_folder: where trial folders lie.
+    """
+
+    name: str
+    goals: tuple[str, ...]
+    objectives: tuple[str, ...]
+    metric: str
+    space: Mapping[str, Any]
+    settings: Mapping[str, Any]
+    config: str
+    artifacts_folder: Path
+
+
+@dataclass(frozen=True, slots=True)
+class LockInfo:
+    """Who runs a study.
+
+    Attributes:
+        host, pid: the holder.
+        started_at: when its process began, seconds since the epoch.
+        beat_at: its last sign of life, by its own clock.
+        alive: as far as can be told from here.
+    """
+
+    host: str
+    pid: int
+    started_at: float
+    beat_at: float
+    alive: bool
+
+
+class RequestKind(StrEnum):
+    """What another terminal can ask of a study."""
+
+    STOP = "stop"
+    EXTEND = "extend"
+    RETRY = "retry"
+    DELETE = "delete"
+    NOTE = "note"
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request row.
+
+    Attributes:
+        argument: of `extend`: `{"runs": N}`; of `retry`: `{"trials": [numbers]}` or `{}` for all failed ones;
+            of `delete`: `{"folders": bool}`; of `note`: `{"text": str}`.
+        answer: what came of it; None while it is open.
+    """
+
+    id: int
+    kind: RequestKind
+    argument: Mapping[str, Any]
+    created_at: float
+    host: str
+    pid: int
+    answer: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StudyInfo:
+    """A line of `puffer-sweep list`, read without loading any trial.
+
+    Attributes:
+        counts: TrialState → number of trials.
+        best_score: of the complete trials, None where there is none.
+        max_runs: the budget as the last sweep or `extend` set it.
+        created_at, changed_at: seconds since the epoch.
+    """
+
+    name: str
+    uuid: str
+    environment: str
+    metric: str
+    goals: tuple[str, ...]
+    counts: Mapping[str, int]
+    best_score: float | None
+    best_number: int | None
+    max_runs: int | None
+    created_at: float
+    changed_at: float
+    cost_seconds: float
+    agent_steps: int
+    lock: LockInfo | None
