@@ -1,65 +1,38 @@
 """The contract between the trainer and whatever steps many environments at once.
 
-A vector environment hands out batches of rows; a row is one agent of one environment, and keeps its number for
-life. `send` gives actions to the rows that the last `recv` returned; `recv` waits for the next batch. A
+A vector environment hands out batches of rows; a row is one agent of one environment, and keeps its number
+for life. `send` gives actions to the rows that the last `recv` returned; `recv` waits for the next batch. A
 synchronous backend returns every row each time; an asynchronous one returns `batch_agents` of them, always a
 whole, contiguous range, while the others step.
 
 Ends of episodes follow one rule on every backend (Gymnasium's SAME_STEP): the observation that comes with
 `terminated` or `truncated` is already the first of the next episode, and for a truncated row the last
-observation of the old episode is in `final_observations`, so that its value can be bootstrapped. Backends whose
-environments know only NEXT_STEP mark the dummy step that follows an end with `live = False`: such a row is neither
-learnt from nor counted as an agent step.
+observation of the old episode is in `final_observations`, so that its value can be bootstrapped. Backends
+whose environments know only NEXT_STEP mark the dummy step that follows an end with `live = False`: such a
+row is neither learnt from nor counted as an agent step.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING
 
-import torch
+from trainer.envs.layout import ActionLayout, ObservationLayout
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
-@dataclass(frozen=True, slots=True)
-class ObservationLayout:
-    """One agent's observation as the policy gets it: flat for nested spaces, as it is for a single Box.
+    import torch
 
-    Attributes:
-        shape: O, without the batch axis.
-        dtype: kept as the environment has it (uint8 stays uint8).
-        low, high: bounds for every element, None where unbounded or mixed.
-        pieces: for a Dict or Tuple space, name → (start, stop, shape) in the flat float32 vector, in order.
-    """
-
-    shape: tuple[int, ...]
-    dtype: torch.dtype
-    low: float | None = None
-    high: float | None = None
-    pieces: Mapping[str, tuple[int, int, tuple[int, ...]]] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class ActionLayout:
-    """One agent's action.
-
-    Attributes:
-        kind: discrete and multi_discrete take int64 of shape (B, len(sizes)); continuous takes float32 of
-            shape (B, len(low)).
-        sizes: number of choices of each discrete part.
-        low, high: bounds of each continuous part (may be infinite). The vector environment clips to them.
-    """
-
-    kind: Literal["discrete", "multi_discrete", "continuous"]
-    sizes: tuple[int, ...] = ()
-    low: tuple[float, ...] = ()
-    high: tuple[float, ...] = ()
-
-    @property
-    def width(self) -> int:
-        """Numbers per agent: the second axis of an action batch."""
-        return len(self.sizes) or len(self.low)
+__all__ = [
+    "ActionLayout",
+    "EpisodeStats",
+    "FinalObservations",
+    "ObservationLayout",
+    "StepBatch",
+    "VectorEnv",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,12 +96,12 @@ class VectorEnv(ABC):
     """Many environments stepped at once. Made by `trainer.vector.make_vector`.
 
     Life: `reset(seed)`, then `recv`, `send`, `recv`, `send` …, `close`. `reset` may be called again at any
-    time, also on an environment kept from an earlier run: what follows is bit-identical to a fresh one. Calls out
-    of order raise RuntimeError (a bug of ours). Not thread-safe.
+    time, also on an environment kept from an earlier run: what follows is bit-identical to a fresh one.
+    Calls out of order raise RuntimeError (a bug of ours). Not thread-safe.
 
     A fault in any environment raises `trainer.errors.EnvironmentFault` out of `recv`, with the environment's
-    index, the action and the worker's traceback; afterwards only `close` may be called. `close` is idempotent and
-    leaves no process, shared-memory segment or file behind.
+    index, the action and the worker's traceback; afterwards only `close` may be called. `close` is
+    idempotent and leaves no process, shared-memory segment or file behind.
 
     Attributes:
         num_envs, agents_per_env, num_agents: `num_agents = num_envs * agents_per_env` rows in all.
@@ -169,4 +142,6 @@ class VectorEnv(ABC):
 
     def load_state_dict(self, state: dict[str, torch.Tensor]) -> None:
         """Put back what `state_dict` gave."""
-        raise RuntimeError(f"{type(self).__name__} cannot restore its state")  # pragma: no cover
+        raise RuntimeError(
+            f"{type(self).__name__} cannot restore its state ({len(state)} tensors)"
+        )  # pragma: no cover

@@ -1,0 +1,236 @@
+"""Any environment that Gymnasium has registered, by its own vector environment where there is one."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import inspect
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import gymnasium
+import numpy as np
+from gymnasium.envs.registration import EnvSpec, load_env_creator
+from gymnasium.vector import AutoresetMode
+
+from trainer.envs.python_shard import PythonShard
+from trainer.envs.recipe import (
+    MULTIPROCESSING,
+    NATIVE,
+    RAY,
+    SERIAL,
+    Recipe,
+    check_env_keys,
+    nearest,
+    unknown_environment,
+)
+from trainer.envs.shard import NOTHING_TO_REPORT, Array, EpisodeCounter, Report, Shard, Slots
+from trainer.envs.spaces import ActionCodec, ObservationCodec
+from trainer.errors import EnvironmentMakeError, MissingExtraError, Place
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from trainer.envs.layout import ActionLayout, ObservationLayout
+
+# Packages that register their environments when they are imported: id prefix → (module, our extra).
+_REGISTRARS = {
+    "ALE/": ("ale_py", "atari"),
+    "MiniGrid-": ("minigrid", "minigrid"),
+    "BabyAI-": ("minigrid", "minigrid"),
+}
+# What `gymnasium.make` needs for its own environments: module of the entry point → our extra.
+_EXTRAS = {"box2d": "box2d", "mujoco": "mujoco"}
+# Settings of `gymnasium.make` itself, beside those of the environment's constructor.
+_MAKE_KEYS = ("max_episode_steps",)
+# Gymnasium's vector environments that draw, step and reset as this module relies on. Others are stepped one
+# by one, since a vector environment may leave out what the single one does.
+_TRUSTED_VECTOR_MODULES = ("gymnasium.envs.classic_control",)
+
+
+def registered_ids() -> list[str]:
+    """Every id that can be made by name, of the packages that are installed."""
+    for module, _ in _REGISTRARS.values():
+        if importlib.util.find_spec(module) is not None:
+            importlib.import_module(module)
+    return sorted(gymnasium.registry)
+
+
+def find_spec(name: str) -> EnvSpec:
+    """The registered environment of that id; `Breakout` without a version is the newest one.
+
+    Raises:
+        EnvironmentMakeError: nothing of that name is registered; names the nearest.
+        MissingExtraError: the package that registers it is not installed.
+    """
+    for prefix, (module, extra) in _REGISTRARS.items():
+        if name.startswith(prefix) and importlib.util.find_spec(module) is None:
+            raise MissingExtraError(module, extra=extra, purpose=f"Environments called {prefix}…")
+        if name.startswith(prefix):
+            importlib.import_module(module)
+    spec = gymnasium.registry.get(name)
+    if spec is not None:
+        return spec
+    versions = [
+        one for one in gymnasium.registry.values() if f"{one.namespace}/{one.name}".endswith(f"/{name}")
+    ]
+    versions = [one for one in versions if one.namespace is None] or versions
+    if versions and "-v" not in name:
+        return max(versions, key=lambda one: one.version or 0)
+    error = unknown_environment("gymnasium", name, gymnasium.registry)
+    close = nearest(name, gymnasium.registry, 5)
+    if close:
+        error.remedy = f"Nearest names: {', '.join(close)}."
+        error.args = (error.paragraph(),)
+    raise error
+
+
+def constructor_keys(entry_point: Callable[..., Any] | type) -> tuple[str, ...] | None:
+    """Names of the keyword arguments that a constructor takes; None where it takes any."""
+    parameters = inspect.signature(entry_point).parameters.values()
+    if any(one.kind is inspect.Parameter.VAR_KEYWORD for one in parameters):
+        return None
+    return tuple(one.name for one in parameters if one.name not in ("self", "render_mode"))
+
+
+class GymnasiumRecipe(Recipe):
+    """One registered id with its constructor's arguments."""
+
+    def __init__(self, env_name: str, values: Mapping[str, Any]) -> None:
+        self._id = find_spec(env_name).id
+        self.name = self._id
+        self.values = dict(values)
+        self.env_keys = self._keys()
+        if self.env_keys is not None:
+            check_env_keys(values, self.env_keys, self.name)
+        several = (SERIAL, MULTIPROCESSING, RAY)
+        self.backends = (NATIVE, *several) if self._has_vector_environment() else several
+
+    def _keys(self) -> tuple[str, ...] | None:
+        entry_point = self._spec().entry_point
+        assert entry_point is not None
+        try:
+            creator = load_env_creator(entry_point) if isinstance(entry_point, str) else entry_point
+        except (ImportError, gymnasium.error.DependencyNotInstalled) as error:
+            raise self._missing(error) from error
+        keys = constructor_keys(creator)
+        return None if keys is None else keys + _MAKE_KEYS
+
+    def _spec(self) -> EnvSpec:
+        return find_spec(self._id)
+
+    def _has_vector_environment(self) -> bool:
+        entry_point = self._spec().vector_entry_point
+        if not isinstance(entry_point, str) or not entry_point.startswith(_TRUSTED_VECTOR_MODULES):
+            return False
+        keys = constructor_keys(load_env_creator(entry_point))
+        return keys is None or all(key in keys for key in self.values)
+
+    def make_env(self, render_mode: str | None = None) -> gymnasium.Env[Any, Any]:
+        """One environment with Gymnasium's time limit around it.
+
+        Raises:
+            EnvironmentMakeError: its constructor refused the settings.
+            MissingExtraError: a package that it needs is not installed.
+        """
+        self._spec()
+        try:
+            return gymnasium.make(self._id, render_mode=render_mode, disable_env_checker=True, **self.values)
+        except gymnasium.error.DependencyNotInstalled as error:
+            raise self._missing(error) from error
+        except Exception as error:
+            raise EnvironmentMakeError(
+                f"{self.name} cannot be made: {type(error).__name__}: {error}.",
+                place=Place(section="env"),
+                value=self.values or None,
+                remedy="Check the settings against the environment's own documentation.",
+            ) from error
+
+    def _missing(self, error: Exception) -> MissingExtraError | EnvironmentMakeError:
+        entry_point = str(self._spec().entry_point)
+        for part, extra in _EXTRAS.items():
+            if f".{part}" in entry_point:
+                return MissingExtraError(extra, extra=extra, purpose=f"{self.name} and its kind")
+        return EnvironmentMakeError(f"{self.name} needs a package that is not installed: {error}.")
+
+    @cached_property
+    def _codecs(self) -> tuple[ObservationCodec, ActionCodec]:
+        env = self.make_env()
+        try:
+            return ObservationCodec(env.observation_space, self.name), ActionCodec(
+                env.action_space, self.name
+            )
+        finally:
+            env.close()
+
+    @property
+    def observation_layout(self) -> ObservationLayout:
+        """From the environment's observation space."""
+        return self._codecs[0].layout
+
+    @property
+    def action_layout(self) -> ActionLayout:
+        """From the environment's action space."""
+        return self._codecs[1].layout
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Codecs hold closures; a worker makes its own.
+        return {key: value for key, value in self.__dict__.items() if key != "_codecs"}
+
+    def make_shard(self, num_envs: int, *, num_threads: int = 1, native: bool = False) -> Shard:  # noqa: ARG002
+        """Gymnasium's vector environment for the native backend, single ones for all others."""
+        if native and NATIVE in self.backends:
+            return GymnasiumVectorShard(self, num_envs)
+        return PythonShard([self.make_env() for _ in range(num_envs)], self.name)
+
+
+class GymnasiumVectorShard(Shard):
+    """One of Gymnasium's own vector environments in its NEXT_STEP mode.
+
+    The step after an episode's end is a dummy that only resets; it is handed out with `live = False`. All of
+    its environments draw from one generator seeded with the first environment's seed, unlike environments
+    made one by one, so that trajectories are those of the vector environment and not those of Serial.
+    """
+
+    def __init__(self, recipe: GymnasiumRecipe, num_envs: int) -> None:
+        self._env = gymnasium.make_vec(
+            recipe.name, num_envs=num_envs, vectorization_mode="vector_entry_point", **recipe.values
+        )
+        mode = self._env.metadata.get("autoreset_mode")
+        if mode is not AutoresetMode.NEXT_STEP:
+            raise EnvironmentMakeError(
+                f"{recipe.name}'s vector environment has the autoreset mode {mode}, which is not known here.",
+                remedy="Set [vec] backend = Serial.",
+            )
+        self.num_envs = num_envs
+        self.observation_layout = recipe.observation_layout
+        self.action_layout = recipe.action_layout
+        self._counter = EpisodeCounter(num_envs)
+        self._ended = np.zeros(num_envs, np.bool_)
+
+    def reset(self, seed: int, slots: Slots) -> None:
+        """Begin all episodes anew."""
+        observations, _ = self._env.reset(seed=seed)
+        slots.observations[...] = observations
+        slots.begin()
+        self._counter.begin()
+        self._ended = np.zeros(self.num_envs, np.bool_)
+
+    def step(self, actions: Array, slots: Slots) -> Report:
+        """One step, or the dummy step that resets."""
+        choices = actions[:, 0] if self.action_layout.kind == "discrete" else actions
+        observations, rewards, terminated, truncated, _ = self._env.step(choices)
+        np.logical_not(self._ended, out=slots.live)
+        slots.observations[...] = observations
+        slots.rewards[:] = rewards
+        slots.terminated[:] = terminated
+        np.greater(truncated, terminated, out=slots.truncated)
+        self._ended = terminated | truncated
+        if slots.truncated.any():
+            slots.final_observations[slots.truncated] = observations[slots.truncated]
+        self._counter.count(rewards, self._ended, slots, slots.live)
+        return NOTHING_TO_REPORT
+
+    def close(self) -> None:
+        """Close the vector environment."""
+        self._env.close()

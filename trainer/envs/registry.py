@@ -1,0 +1,52 @@
+"""From `[base] package` and `env_name` to a recipe."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from trainer.envs.recipe import Recipe, suggestion
+from trainer.errors import EnvironmentMakeError, Place
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+
+def _atari(env_name: str, values: Mapping[str, Any]) -> Recipe:
+    from trainer.envs.atari import AtariRecipe
+
+    return AtariRecipe(env_name, values)
+
+
+def _gymnasium(env_name: str, values: Mapping[str, Any]) -> Recipe:
+    from trainer.envs.gymnasium import GymnasiumRecipe
+
+    return GymnasiumRecipe(env_name, values)
+
+
+PACKAGES: Mapping[str, Callable[[str, Mapping[str, Any]], Recipe]] = {
+    "atari": _atari,
+    "gymnasium": _gymnasium,
+}
+
+
+def make_recipe(package: str | None, env_name: str, values: Mapping[str, Any]) -> Recipe:
+    """Find an environment and check its settings.
+
+    Args:
+        package: `[base] package`.
+        env_name: `[base] env_name`, one name.
+        values: `[env]`.
+
+    Raises:
+        EnvironmentMakeError: an unknown package, environment or setting.
+        MissingExtraError: the package's Python package is not installed.
+    """
+    maker = PACKAGES.get(package or "")
+    if maker is None:
+        raise EnvironmentMakeError(
+            "There is no such package of environments.",
+            place=Place(section="base", key="package"),
+            value=package,
+            remedy=suggestion(package or "", PACKAGES, "packages"),
+        )
+    return maker(env_name, values)

@@ -1,0 +1,224 @@
+"""A shard: a contiguous range of environments stepped together on NumPy arrays.
+
+Backends differ in where shards run (this process, worker processes, Ray actors); environments differ in how
+a shard steps. Everything between the two is here.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from trainer.envs.layout import ActionLayout, ObservationLayout
+
+Array = npt.NDArray[Any]
+
+_NUMPY_TYPES: dict[torch.dtype, type] = {
+    torch.uint8: np.uint8,
+    torch.int8: np.int8,
+    torch.int16: np.int16,
+    torch.int32: np.int32,
+    torch.int64: np.int64,
+    torch.float16: np.float16,
+    torch.float32: np.float32,
+    torch.float64: np.float64,
+    torch.bool: np.bool_,
+}
+
+
+def numpy_dtype(dtype: torch.dtype) -> np.dtype[Any]:
+    """The NumPy type of a torch type that an observation may have."""
+    return np.dtype(_NUMPY_TYPES[dtype])
+
+
+def torch_dtype(dtype: npt.DTypeLike) -> torch.dtype:
+    """The torch type that holds a NumPy type without loss; unsigned types that torch only half knows grow."""
+    wanted = np.dtype(dtype)
+    if wanted == np.uint16:
+        return torch.int32
+    if wanted in (np.uint32, np.uint64):
+        return torch.int64
+    for ours, theirs in _NUMPY_TYPES.items():
+        if np.dtype(theirs) == wanted:
+            return ours
+    raise TypeError(f"no torch type for {wanted}")
+
+
+@dataclass(slots=True)
+class Slots:
+    """The arrays that a shard writes the result of a step to. B rows, O the observation's shape.
+
+    Attributes:
+        observations: (B, *O), already of the next episode where one ended.
+        rewards: float32 (B,), as the learner gets them (clipped if the settings say so).
+        terminated, truncated: bool (B,), never both.
+        live: bool (B,); False for dummy steps and absent agents.
+        final_observations: (B, *O); only rows with `truncated` mean anything.
+        ended: bool (B,); rows for which `returns` and `lengths` tell of an episode that has just ended.
+        returns: float64 (B,), sums of raw rewards.
+        lengths: int64 (B,).
+        replaceable: whether a shard may put other arrays of the same kind here instead of writing into these.
+            False where the arrays lie in shared memory.
+    """
+
+    observations: Array
+    rewards: Array
+    terminated: Array
+    truncated: Array
+    live: Array
+    final_observations: Array
+    ended: Array
+    returns: Array
+    lengths: Array
+    replaceable: bool = True
+
+    @staticmethod
+    def shapes(num_rows: int, layout: ObservationLayout) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
+        """Name → (shape, type) of every array, for whoever allocates them elsewhere."""
+        flag, rows = np.dtype(np.bool_), (num_rows,)
+        frame = ((num_rows, *layout.shape), numpy_dtype(layout.dtype))
+        return {
+            "observations": frame,
+            "rewards": (rows, np.dtype(np.float32)),
+            "terminated": (rows, flag),
+            "truncated": (rows, flag),
+            "live": (rows, flag),
+            "final_observations": frame,
+            "ended": (rows, flag),
+            "returns": (rows, np.dtype(np.float64)),
+            "lengths": (rows, np.dtype(np.int64)),
+        }
+
+    @classmethod
+    def allocate(cls, num_rows: int, layout: ObservationLayout) -> Slots:
+        """Fresh arrays in this process's own memory."""
+        shapes = cls.shapes(num_rows, layout)
+        arrays: dict[str, Any] = {name: np.zeros(shape, kind) for name, (shape, kind) in shapes.items()}
+        return cls(**arrays)
+
+    def begin(self) -> None:
+        """Set everything but the observations to what a reset has: no rewards, no ends, everybody live."""
+        self.rewards.fill(0.0)
+        self.terminated.fill(False)
+        self.truncated.fill(False)
+        self.ended.fill(False)
+        self.live.fill(True)
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a shard says beside its slots.
+
+    Attributes:
+        extras: row (within the shard) → name → number, of episodes that ended in this step.
+    """
+
+    extras: Mapping[int, Mapping[str, float]] = field(default_factory=dict)
+
+
+NOTHING_TO_REPORT = Report()
+
+
+class FaultyEnvironmentError(Exception):
+    """Raised by a shard when one of its environments fails; backends turn it into an EnvironmentFault.
+
+    Args:
+        env: index within the shard.
+        what: what happened, as a sentence without the index.
+        action: the action that was being carried out, None for a reset.
+        cause: the traceback's text, None where there is none.
+    """
+
+    def __init__(self, env: int, what: str, *, action: str | None = None, cause: str | None = None) -> None:
+        super().__init__(env, what, action, cause)
+        self.env, self.what, self.action, self.cause = env, what, action, cause
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (_rebuild_fault, (self.env, self.what, self.action, self.cause))
+
+
+def _rebuild_fault(env: int, what: str, action: str | None, cause: str | None) -> FaultyEnvironmentError:
+    return FaultyEnvironmentError(env, what, action=action, cause=cause)
+
+
+class Shard(ABC):
+    """Steps a contiguous range of environments. Not thread-safe; lives in one process.
+
+    Attributes:
+        num_envs, agents_per_env: `num_envs * agents_per_env` rows.
+        observation_layout, action_layout: of one agent.
+    """
+
+    num_envs: int
+    agents_per_env: int = 1
+    observation_layout: ObservationLayout
+    action_layout: ActionLayout
+
+    @property
+    def num_rows(self) -> int:
+        """Agents of all environments of this shard."""
+        return self.num_envs * self.agents_per_env
+
+    @abstractmethod
+    def reset(self, seed: int, slots: Slots) -> None:
+        """Begin anew, environment i seeded with `seed + i`, as if the shard had just been made."""
+
+    @abstractmethod
+    def step(self, actions: Array, slots: Slots) -> Report:
+        """Step every environment.
+
+        Args:
+            actions: (B, width) int64 or float32, inside the layout's bounds.
+            slots: written to.
+
+        Raises:
+            FaultyEnvironmentError: an environment raised or returned nonsense.
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """Free everything; may be called twice."""
+
+
+class EpisodeCounter:
+    """Returns and lengths of running episodes, for many rows at once."""
+
+    def __init__(self, num_rows: int) -> None:
+        self.returns = np.zeros(num_rows, np.float64)
+        self.lengths = np.zeros(num_rows, np.int64)
+
+    def begin(self) -> None:
+        """Forget all running episodes."""
+        self.returns.fill(0.0)
+        self.lengths.fill(0)
+
+    def count(self, raw_rewards: Array, ended: Array, slots: Slots, live: Array | None = None) -> bool:
+        """Add one step and write what ended into the slots.
+
+        Args:
+            raw_rewards: (B,) unclipped.
+            ended: bool (B,), rows whose episode ends with this step.
+            slots: `ended`, `returns`, `lengths` are written.
+            live: bool (B,), rows that really stepped; None for all.
+
+        Returns:
+            Whether any episode ended.
+        """
+        self.returns += raw_rewards
+        self.lengths += 1 if live is None else live
+        slots.ended[:] = ended
+        if not ended.any():
+            return False
+        slots.returns[ended] = self.returns[ended]
+        slots.lengths[ended] = self.lengths[ended]
+        self.returns[ended] = 0.0
+        self.lengths[ended] = 0
+        return True
