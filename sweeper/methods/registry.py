@@ -1,0 +1,129 @@
+"""The names of methods and pruners, and what stands behind each. Case does not matter."""
+
+from __future__ import annotations
+
+import difflib
+from typing import TYPE_CHECKING
+
+from sweeper.methods.base import ComposedMethod, Method
+from sweeper.pruners.base import JudgingPruner, Pruner
+from sweeper.pruners.halving import HalvingPruner, hyperband
+from sweeper.pruners.promotion import PromotionPruner
+from sweeper.pruners.rungs import Ladder
+from sweeper.pruners.stopping import CostQuantilePruner, PatientPruner, PercentilePruner, ThresholdPruner
+from sweeper.samplers.base import Goal, Sampler
+from sweeper.samplers.cmaes_search import CmaEsSampler
+from sweeper.samplers.exhaustive import ExhaustiveSampler
+from sweeper.samplers.nsga import NsgaSampler
+from sweeper.samplers.optuna_bridge import OptunaSampler, make_gp, make_tpe
+from sweeper.samplers.qmc import QmcSampler
+from sweeper.samplers.random_search import RandomSampler
+from trainer.errors import Place, UnknownNameError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from sweeper.records import Suggestion, Trial
+    from sweeper.space import SearchSpace
+    from trainer.config import Config
+
+SAMPLERS: Mapping[str, Callable[[Config], Sampler]] = {
+    "random": lambda config: RandomSampler(around_centre=config.sweep.random_scale),
+    "tpe": lambda _: OptunaSampler("tpe", make_tpe, keep=10_000),
+    "gp": lambda _: OptunaSampler("gp", make_gp, limit=1000),
+    "cmaes": lambda _: CmaEsSampler(),
+    "qmc": lambda _: QmcSampler(),
+    "grid": lambda _: ExhaustiveSampler("grid"),
+    "bruteforce": lambda _: ExhaustiveSampler("bruteforce"),
+    "nsgaii": lambda _: NsgaSampler(),
+}
+
+PRUNERS: Mapping[str, Callable[[Config, Goal], Pruner]] = {
+    "none": lambda _config, _goal: JudgingPruner(),
+    "median": lambda _, goal: PercentilePruner("median", goal, 50.0),
+    "percentile": lambda config, goal: PercentilePruner(
+        "percentile", goal, 100 * _or(config.sweep.early_stop_quantile, 0.25)
+    ),
+    "successive_halving": lambda _, goal: HalvingPruner(goal, [Ladder.geometric()]),
+    "hyperband": lambda _, goal: hyperband(goal),
+    "patient": lambda _, goal: PatientPruner(goal),
+    "threshold": lambda config, goal: ThresholdPruner(goal, config.sweep.early_stop_quantile),
+    "cost_quantile": lambda config, goal: CostQuantilePruner(goal, config.sweep.early_stop_quantile),
+    "promotion": lambda config, goal: PromotionPruner(goal, seed=config.sweep.seed),
+}
+
+
+def make_goal(config: Config) -> Goal:
+    """What the config's study is after."""
+    sweep = config.sweep
+    return Goal(
+        tuple(sweep.objectives),
+        sweep.goal == "maximize",
+        sweep.cost,
+        sweep.metric_distribution == "percentile",
+    )
+
+
+def make_pruner(config: Config) -> Pruner:
+    """The pruner that `[sweep] pruner` names.
+
+    Raises:
+        UnknownNameError: no such pruner.
+    """
+    return PRUNERS[_look_up(config.sweep.pruner, PRUNERS, "pruner")](config, make_goal(config))
+
+
+def make_method(
+    config: Config,
+    space: SearchSpace,
+    seed: int,
+    *,
+    enqueued: Sequence[Suggestion] = (),
+    earlier: Sequence[Trial] = (),
+) -> Method:
+    """The method that `[sweep] method` and `pruner` name.
+
+    Args:
+        config: the study's.
+        space: what it searches.
+        seed: the sweep's; every decision follows from it and from the trials.
+        enqueued: configs to try after the config as written and the means.
+        earlier: trials of other studies to learn from, values inside this space.
+
+    Raises:
+        UnknownNameError: no such method or pruner.
+        SearchError: they do not fit the objectives.
+    """
+    name = _look_up(config.sweep.method, SAMPLERS, "method")
+    goal = make_goal(config)
+    return ComposedMethod(
+        SAMPLERS[name](config),
+        make_pruner(config),
+        space,
+        goal,
+        seed,
+        total_steps=config.train.total_timesteps,
+        first=[*space.first_points(), *enqueued],
+        earlier=earlier,
+    )
+
+
+def _or(value: float | None, default: float) -> float:
+    return default if value is None else value
+
+
+def _look_up(name: str, known: Mapping[str, object], key: str) -> str:
+    wanted = name.lower().replace("-", "_")
+    for candidate in known:
+        if wanted in (candidate, candidate.replace("_", "")) or wanted.replace("_", "") == candidate.replace(
+            "_", ""
+        ):
+            return candidate
+    near = difflib.get_close_matches(wanted, list(known), n=1)
+    raise UnknownNameError(
+        f"There is no {key} of this name.",
+        place=Place(section="sweep", key=key),
+        value=name,
+        rule=f"There are: {', '.join(known)}.",
+        remedy=f"Did you mean {near[0]}?" if near else None,
+    )

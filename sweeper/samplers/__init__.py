@@ -1,0 +1,1 @@
+"""Samplers: one file each, all behind `Sampler` of `base`. `sweeper.methods` names them."""
