@@ -1,0 +1,111 @@
+"""Parallel coordinates: each trial a line across its parameters, coloured by rank of score.
+
+Drawn as plain lines rather than Plotly's own parallel plot, which needs WebGL and cannot be printed.
+"""
+
+from __future__ import annotations
+
+import plotly.graph_objects as go
+
+from sweeper.formatting import format_number
+from sweeper.records import Trial
+from sweeper.report.axes import Axis, axis_of, spread_ticks
+from sweeper.report.response import response_of
+from sweeper.report.study_view import StudyView, score_of
+from sweeper.report.theme import GRID, INK, MUTED, ORANGE, SCALE, SURFACE, empty_figure, new_figure
+
+_MOST_PARAMETERS = 8
+_MOST_TRIALS = 400
+
+
+def figure(study: StudyView) -> go.Figure:
+    """The most important parameters from left to right, the score at the right end."""
+    if len(study.complete) < 2:
+        return empty_figure("Parallel coordinates need two complete trials.")
+    names = _names(study)
+    by_name = {parameter.name: parameter for parameter in study.parameters}
+    axes = [
+        axis_of(by_name[name], [t.values[name] for t in study.complete if name in t.values]) for name in names
+    ]
+    scores = [score_of(trial) for trial in study.complete]
+    axes.append(Axis("linear", min(scores), max(scores)))
+    drawing = new_figure(height=430, legend=False)
+    stride = -(-len(study.ranking) // _MOST_TRIALS)
+    for color, bucket in _buckets(study.ranking[1::stride]):
+        xs: list[float | None] = []
+        ys: list[float | None] = []
+        for trial in bucket:
+            xs += [*range(len(axes)), None]
+            ys += [*_heights(trial, names, axes), None]
+        drawing.add_scatter(
+            x=xs, y=ys, mode="lines", line={"color": color, "width": 1}, opacity=0.8, hoverinfo="skip"
+        )
+    best = study.ranking[0]
+    drawing.add_scatter(
+        x=list(range(len(axes))),
+        y=_heights(best, names, axes),
+        mode="lines+markers",
+        line={"color": ORANGE, "width": 2.6},
+        marker={"size": 7, "color": ORANGE},
+        hovertemplate=f"trial {best.number}, best: {format_number(best.score)}<extra></extra>",
+    )
+    _add_scales(drawing, [*names, study.metric_label], axes)
+    return drawing
+
+
+def _names(study: StudyView) -> list[str]:
+    response = response_of(study)
+    if response is None:
+        return [parameter.name for parameter in study.parameters][:_MOST_PARAMETERS]
+    return [response.parameters[index].name for index in response.ordered()][:_MOST_PARAMETERS]
+
+
+def _buckets(ranking: tuple[Trial, ...]) -> list[tuple[str, list[Trial]]]:
+    """Trials by rank in as many groups as the scale has colours, the worst first so that the best lie on top."""
+    buckets: list[list[Trial]] = [[] for _ in SCALE]
+    for rank, trial in enumerate(ranking):
+        share = 1 - rank / len(ranking)
+        buckets[min(int(share * len(SCALE)), len(SCALE) - 1)].append(trial)
+    return [(color, bucket) for color, bucket in zip(SCALE, buckets, strict=True) if bucket]
+
+
+def _heights(trial: Trial, names: list[str], axes: list[Axis]) -> list[float | None]:
+    heights: list[float | None] = [
+        round(axis.unit(trial.values[name]), 4) if name in trial.values else None
+        for name, axis in zip(names, axes, strict=False)
+    ]
+    return [*heights, round(axes[-1].unit(score_of(trial)), 4)]
+
+
+def _add_scales(drawing: go.Figure, titles: list[str], axes: list[Axis]) -> None:
+    for place, (title, (positions, labels)) in enumerate(zip(titles, spread_ticks(axes), strict=True)):
+        drawing.add_shape(
+            type="line", x0=place, x1=place, y0=0, y1=1, line={"color": MUTED, "width": 1}, layer="above"
+        )
+        section, _, key = title.rpartition(".")
+        drawing.add_annotation(
+            x=place,
+            y=1.1,
+            text=(
+                f"<span style='font-size:10px'>{section}</span><br>{key}" if section else f"<br><b>{key}</b>"
+            ),
+            showarrow=False,
+            font={"size": 11.5, "color": INK},
+            yanchor="bottom",
+        )
+        for position, label in zip(positions, labels, strict=True):
+            drawing.add_annotation(
+                x=place,
+                y=position,
+                text=label,
+                showarrow=False,
+                xanchor="left",
+                xshift=3,
+                font={"size": 10.5, "color": INK},
+                bgcolor=SURFACE,
+                opacity=0.85,
+                borderpad=1,
+            )
+    drawing.update_xaxes(visible=False, range=[-0.25, len(axes) - 0.55])
+    drawing.update_yaxes(visible=False, range=[-0.04, 1.06], gridcolor=GRID)
+    drawing.update_layout(margin={"l": 16, "r": 24, "t": 64, "b": 12})

@@ -1,0 +1,290 @@
+"""The report: one HTML file with everything inside, made from a `StudyView`.
+
+It makes no network request (a Content-Security-Policy forbids it), Plotly is in it once, and every name that came
+from a user is escaped: by Jinja in the text, by `hover` in the figures, by the page's script in the table.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+from plotly.offline import get_plotlyjs
+
+from sweeper.formatting import (
+    format_count,
+    format_number,
+    format_seconds,
+    format_time,
+    format_value,
+)
+from sweeper.records import Trial, TrialState
+from sweeper.report import figures
+from sweeper.report.study_view import StudyView
+from sweeper.report.summary import summarise
+from sweeper.report.theme import DARK_TONES
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+_HERE = Path(__file__).parent
+
+
+@dataclass(frozen=True, slots=True)
+class Drawing:
+    """One figure in its card."""
+
+    id: str
+    figure: go.Figure
+    title: str = ""
+    note: str = ""
+
+    @property
+    def height(self) -> int:
+        """Pixels, as the figure wants them."""
+        return int(self.figure.layout.height or 360)
+
+
+@dataclass(frozen=True, slots=True)
+class PageSection:
+    """A heading, a caption and some figures side by side."""
+
+    id: str
+    menu: str
+    title: str
+    caption: str
+    drawings: list[Drawing] = field(default_factory=list)
+    layout: str = "one"
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """A key fact at the top of the page."""
+
+    label: str
+    value: str
+    detail: str
+
+
+def render_page(study: StudyView, *, refresh_seconds: int | None = None, video: str | None = None) -> str:
+    """The whole page.
+
+    Args:
+        study: what to report.
+        refresh_seconds: let the page load itself anew so often, for a report that is rebuilt while a sweep runs.
+        video: a `data:` address of a short video of the best agent.
+    """
+    sections = page_sections(study)
+    drawings = [drawing for section in sections for drawing in section.drawings]
+    return _template().render(
+        study=study,
+        tiles=_tiles(study),
+        summary=summarise(study),
+        sections=sections,
+        figures={drawing.id: _inert(drawing.figure.to_json()) for drawing in drawings},
+        tones=_inert(json.dumps(dict(DARK_TONES))),
+        table=_inert(json.dumps(trial_table(study), separators=(",", ":"), allow_nan=False)),
+        changes=_changes(study.best_changes),
+        facts=[f"{name}: {value}" for name, value in study.facts.items()],
+        made_at=format_time(time.time()),
+        version=_version(),
+        refresh_seconds=refresh_seconds,
+        video=video,
+        css=(_HERE / "page.css").read_text(encoding="utf-8"),
+        js=(_HERE / "page.js").read_text(encoding="utf-8"),
+        plotly_js=get_plotlyjs(),
+    )
+
+
+def page_sections(study: StudyView) -> list[PageSection]:
+    """The report's figures in their order, each with the words around it."""
+    sections = [
+        PageSection(
+            "search",
+            "Search",
+            "The search",
+            "Left: what each trial cost and scored; nothing beats the trials on the dark line in both. "
+            "Right: how the best score grew with the number of trials.",
+            [
+                Drawing("pareto", figures.pareto(study), "Score over cost"),
+                Drawing("history", figures.history(study), "Optimisation history"),
+            ],
+            "two",
+        ),
+        PageSection(
+            "curves",
+            "Curves",
+            "Learning curves",
+            "The best trial is drawn bold. Trials that end early were stopped because others did better at that point.",
+            [Drawing("learning-curves", figures.learning_curves(study))],
+        ),
+    ]
+    if study.repeats:
+        sections.append(
+            PageSection(
+                "repeats",
+                "Repeats",
+                "Leaders with fresh seeds",
+                "Each tick is one training run; bars are 95 % bootstrap intervals of the mean.",
+                [Drawing("repeats", figures.repeats(study))],
+            )
+        )
+    sections.append(
+        PageSection(
+            "importance",
+            "Importance",
+            "What matters",
+            "How much of the score's variation each parameter explains among the complete trials. fANOVA asks about the "
+            "whole space, PED-ANOVA about what sets the best trials apart.",
+            [Drawing("importance", figures.importance(study))],
+        )
+    )
+    effects = figures.effects(study)
+    if effects:
+        sections.append(
+            PageSection(
+                "effects",
+                "Effects",
+                "Main effects",
+                "Each parameter on the axis it was searched on. Dots are trials, the line is the mean score a random "
+                "forest expects, the shaded band holds the best tenth, the star is the best trial.",
+                [
+                    Drawing(f"effect-{index}", effect, name.rpartition(".")[2], name.rpartition(".")[0])
+                    for index, (name, effect) in enumerate(effects.items())
+                ],
+                "three",
+            )
+        )
+    sections += [
+        PageSection(
+            "combinations",
+            "Combinations",
+            "Combinations",
+            "Top: every trial as a line through its parameters, the best bold, darker is better. Below: the score a "
+            "random forest expects over the two most important parameters.",
+            [
+                Drawing("parallel", figures.parallel(study), "Parallel coordinates"),
+                Drawing("contour", figures.contour(study), "The most important pair"),
+            ],
+        ),
+        PageSection(
+            "timeline",
+            "Timeline",
+            "Timeline",
+            "What each slot did when.",
+            [Drawing("timeline", figures.timeline(study))],
+        ),
+    ]
+    return sections
+
+
+def trial_table(study: StudyView) -> dict[str, Any]:
+    """The trial table as data: columns of (key, label, is number); cells are values, or (value, as shown)."""
+    columns: list[tuple[str, str, bool]] = [
+        ("trial", "trial", True),
+        ("state", "state", False),
+        ("score", study.metric_label, True),
+        ("cost", "time", True),
+        ("steps", "steps", True),
+        ("speed", "steps/s", True),
+    ]
+    columns += [(p.name, p.name.rpartition(".")[2], not p.is_categorical) for p in study.parameters]
+    columns += [("seed", "seed", True), ("reason", "reason", False)]
+    best = study.best
+    return {
+        "columns": columns,
+        "rows": [_row(study, trial) for trial in study.trials],
+        "best": None if best is None else best.number,
+        "down": study.sign > 0,
+    }
+
+
+def _row(study: StudyView, trial: Trial) -> list[object]:
+    speed, seed = trial.attributes.get("steps_per_second"), trial.attributes.get("seed")
+    cells: list[object] = [
+        trial.number,
+        trial.state.value,
+        None if trial.score is None else (float(format(trial.score, ".6g")), format_number(trial.score)),
+        (round(trial.cost_seconds, 1), format_seconds(trial.cost_seconds)),
+        (trial.agent_steps, format_count(trial.agent_steps)),
+        (round(speed), format_count(speed)) if isinstance(speed, int | float) else None,
+    ]
+    for parameter in study.parameters:
+        value = trial.values.get(parameter.name)
+        if isinstance(value, float):
+            cells.append((float(format(value, ".6g")), format_value(value)))
+        elif isinstance(value, int) and not isinstance(value, bool):
+            cells.append((value, format_value(value)))
+        else:
+            cells.append(None if value is None else str(value))
+    reason = trial.failure_message.strip().splitlines()[0][:160] if trial.failure_message.strip() else ""
+    return [*cells, seed if isinstance(seed, int) else None, reason]
+
+
+def _tiles(study: StudyView) -> list[Tile]:
+    best = study.best
+    ended = len(study.in_state(TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAILED, TrialState.PAUSED))
+    early = len(study.in_state(TrialState.PRUNED, TrialState.PAUSED))
+    seconds = sum(trial.cost_seconds for trial in study.trials)
+    steps = sum(trial.agent_steps for trial in study.trials)
+    mean_cost = seconds / ended if ended else None
+    rates = [
+        rate for t in study.trials if isinstance(rate := t.attributes.get("steps_per_second"), int | float)
+    ]
+    return [
+        Tile(
+            f"Best {study.metric_label}",
+            format_number(best.score) if best else "–",
+            f"trial {best.number}, {format_seconds(best.cost_seconds)}" if best else "no complete trial yet",
+        ),
+        Tile(
+            "Trials",
+            f"{len(study.trials)}",
+            f"{len(study.complete)} complete, {early} stopped early",
+        ),
+        Tile("Training time", format_seconds(seconds), f"{format_seconds(mean_cost)} a trial"),
+        Tile("Agent steps", format_count(steps), "in all trials"),
+        Tile(
+            "Steps per second",
+            format_count(sorted(rates)[len(rates) // 2]) if rates else "–",
+            "median trial",
+        ),
+    ]
+
+
+def _changes(changes: Mapping[str, tuple[object, object]]) -> list[dict[str, str]]:
+    return [
+        {"name": name, "before": format_value(before), "after": format_value(after)}
+        for name, (before, after) in changes.items()
+    ]
+
+
+def _inert(text: str | None) -> str:
+    """JSON that can stand inside a script element whatever its strings hold."""
+    return (text or "null").replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+@lru_cache(maxsize=1)
+def _template() -> Any:
+    environment = Environment(
+        loader=FileSystemLoader(_HERE),
+        autoescape=select_autoescape(default=True, default_for_string=True),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("page.html.j2")
+
+
+def _version() -> str:
+    try:
+        return version("puffer-sweep")
+    except PackageNotFoundError:  # run from a source tree that was never installed
+        return "(not installed)"
