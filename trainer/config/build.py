@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
-from pydantic_core import ErrorDetails
 
 from trainer.config import schema
 from trainer.config.model import Config, SweepSection, attach
@@ -24,6 +22,11 @@ from trainer.config.problems import raise_problems
 from trainer.config.sections import FREE_SECTIONS, SECTION_MODELS
 from trainer.config.values import is_thousands, plain_value
 from trainer.errors import ConfigError, Place
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pydantic_core import ErrorDetails
 
 
 def build_config(*layers: Mapping[str, Entry], notes: tuple[str, ...] = ()) -> Config:
@@ -158,7 +161,7 @@ class _Builder:
                 ConfigError(
                     f"{name} has no distribution",
                     place=place,
-                    rule=f"A swept parameter needs one of {', '.join(DISTRIBUTIONS)}, and its bounds or values.",
+                    rule=f"A swept parameter needs one of {', '.join(DISTRIBUTIONS)}, with bounds or values.",
                     remedy=f"Complete [sweep.{name}], or remove it.",
                 )
             )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from trainer.config.model import Config
 from trainer.config.parameters import PARAMETER_KEYS, ParameterSpec
 from trainer.config.sections import FREE_SECTIONS, SECTION_MODELS, SECTION_ORDER
 from trainer.config.values import format_value
+
+if TYPE_CHECKING:
+    from trainer.config.model import Config
 
 
 def dump_config(config: Config) -> str:

@@ -1,15 +1,17 @@
 """The types of settings: pydantic's own constraints, read strictly (a bool is no number, a string no bool).
 
-Bounds, choices and alternatives are pydantic's and come out of its JSON schema again for help texts (`schema.py`).
-The validators here only decide what may be read as what before pydantic looks at it.
+Bounds, choices and alternatives are pydantic's and come out of its JSON schema again for help texts
+(`schema.py`). The validators here only decide what may be read as what before pydantic looks at it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 MAX_COUNT = 2**53
 """Whole numbers above this cannot pass through a float (a sampler's draw) unharmed."""
@@ -17,7 +19,7 @@ MAX_COUNT = 2**53
 
 def _refuse_bool_and_text(value: Any) -> Any:
     if isinstance(value, (bool, str)):
-        raise ValueError("not a number")
+        raise ValueError("not a number")  # noqa: TRY004  (pydantic collects ValueErrors)
     return value
 
 
@@ -73,7 +75,7 @@ Flag = Annotated[bool, BeforeValidator(_read_flag)]
 Text = Annotated[str, Field(min_length=1), BeforeValidator(_read_text)]
 Names = Annotated[tuple[str, ...], BeforeValidator(_read_list)]
 
-# The constraint stands before the validator, so that pydantic knows it as the number's own and shows it in the schema.
+# The constraint stands before the validator: then it is the number's own and appears in the JSON schema.
 _STRICT = BeforeValidator(_refuse_bool_and_text)
 Count = Annotated[int, Field(ge=1, le=MAX_COUNT), _STRICT]
 CountFromZero = Annotated[int, Field(ge=0, le=MAX_COUNT), _STRICT]

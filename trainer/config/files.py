@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from trainer.config.ini import IniFile, read_ini
 from trainer.config.nearest import suggest
 from trainer.errors import ConfigError, ConfigFileError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 DEFAULT_FILE = "default.ini"
 
@@ -25,7 +28,7 @@ class ConfigListing:
 def shipped_folder() -> Path:
     """The config files that belong to this installation."""
     inside = Path(__file__).parent / "files"
-    # A checkout (and an editable install of it) keeps them at its top; a wheel carries them inside the package.
+    # A checkout (and an editable install of it) keeps them at its top; a wheel carries them inside.
     return inside if inside.is_dir() else Path(__file__).parents[2] / "config"
 
 
@@ -69,7 +72,7 @@ def describe(path: Path, file: IniFile) -> ConfigListing:
 def find_config(name: str) -> tuple[Path, str | None]:
     """The file for `NAME` or `PACKAGE/NAME`, and the environment within it that was meant.
 
-    A file that lists only that name beats one that lists it among others. Files in `./config` beat shipped ones.
+    A file that lists only that name beats one that lists it among others; `./config` beats what is shipped.
 
     Raises:
         ConfigError: no file lists the name (names the nearest), or several do equally well (names them).

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import configparser
 import stat
-from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from trainer.config.origin import FILE, Entry, Origin
 from trainer.config.values import parse_value, strip_remark
 from trainer.errors import ConfigFileError, Place
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
 
 MAX_BYTES = 4 * 1024 * 1024
 """No config is larger; a data file handed in by mistake is refused before it is read."""
@@ -98,7 +101,7 @@ def parse_ini(text: str, path: str) -> IniFile:
     """Parse a file's text.
 
     Raises:
-        ConfigFileError: a line is neither a section, a key with a value, nor a comment; or something stands twice.
+        ConfigFileError: a line is no section, no key with a value and no comment; or something stands twice.
     """
     lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
     parser = _LocatingParser()
@@ -166,7 +169,7 @@ class _LocatingParser(configparser.RawConfigParser):
 
 
 def _read_section(parser: _LocatingParser, name: str, path: str) -> IniSection:
-    # Sections and keys come in the file's order, because nothing may stand twice: the lines can be taken in turn.
+    # Nothing stands twice, so sections and keys come in the file's order and lines can be taken in turn.
     line = parser.section_lines.get(name, 0)
     entries: dict[str, Entry] = {}
     for key, text in parser.texts(name):

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from trainer.config import files
 from trainer.config.build import build_config
 from trainer.config.ini import IniFile, IniSection, read_ini
-from trainer.config.model import Config
 from trainer.config.names import check_name, check_parameter_name, unknown_section
 from trainer.config.nearest import nearest_name
 from trainer.config.origin import DEFAULT, Entry, Origin
-from trainer.config.overrides import Override
 from trainer.config.problems import raise_problems
 from trainer.config.sections import SECTION_ORDER
 from trainer.errors import ConfigError, Place, UnknownNameError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from trainer.config.model import Config
+    from trainer.config.overrides import Override
 
 
 def load_config(name: str, overrides: Sequence[Override] = (), env_name: str | None = None) -> Config:
@@ -33,7 +37,7 @@ def load_config(name: str, overrides: Sequence[Override] = (), env_name: str | N
 
 def load_config_file(
     path: str | Path,
-    fill_in_default: bool = True,  # noqa: FBT001, FBT002  (the interface that PufferLib's users know)
+    fill_in_default: bool = True,  # noqa: FBT001  (the interface that PufferLib's users know)
     overrides: Sequence[Override] = (),
     env_name: str | None = None,
     *,

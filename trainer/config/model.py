@@ -43,13 +43,13 @@ class Config(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    base: BaseSection = Field(default_factory=lambda: BaseSection())
-    vec: VecSection = Field(default_factory=lambda: VecSection())
+    base: BaseSection = Field(default_factory=BaseSection)
+    vec: VecSection = Field(default_factory=VecSection)
     env: Arguments = Field(default_factory=FrozenMap)
     policy: Arguments = Field(default_factory=FrozenMap)
     rnn: Arguments = Field(default_factory=FrozenMap)
-    train: TrainSection = Field(default_factory=lambda: TrainSection())
-    sweep: SweepSection = Field(default_factory=lambda: SweepSection())
+    train: TrainSection = Field(default_factory=TrainSection)
+    sweep: SweepSection = Field(default_factory=SweepSection)
 
     _origins: Mapping[str, Origin] = PrivateAttr(default_factory=FrozenMap)
     _notes: tuple[str, ...] = PrivateAttr(default=())
@@ -122,6 +122,6 @@ class Config(BaseModel):
 
 def attach(config: Config, origins: Mapping[str, Origin], notes: tuple[str, ...]) -> Config:
     """Give a config that was just made its origins and notes, before anybody else sees it."""
-    config._origins = FrozenMap(origins)
-    config._notes = notes
+    config._origins = FrozenMap(origins)  # noqa: SLF001
+    config._notes = notes  # noqa: SLF001
     return config

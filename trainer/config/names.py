@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from trainer.config.nearest import nearest_name, suggest
 from trainer.config.parameters import PARAMETER_KEYS
 from trainer.config.schema import entries, keys_of
 from trainer.config.sections import FREE_SECTIONS, SECTION_ORDER, SWEPT_SECTIONS
 from trainer.errors import Place, UnknownNameError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 _ARGUMENT = re.compile(r"[a-z_][a-z0-9_]*")
 
@@ -64,7 +67,7 @@ def check_name(name: str, place: Place | None = None) -> None:
 
 def check_parameter_name(name: str, place: Place | None = None) -> None:
     """Refuse a swept parameter whose setting does not exist or cannot be swept."""
-    section, _, key = name.partition(".")
+    section, _, _key = name.partition(".")
     if section not in SWEPT_SECTIONS:
         raise UnknownNameError(
             f"the setting {name!r} cannot be swept",

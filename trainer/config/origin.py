@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from trainer.errors import Place
+if TYPE_CHECKING:
+    from trainer.errors import Place
 
 DEFAULT = "default"
 FILE = "file"

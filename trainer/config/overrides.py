@@ -1,15 +1,17 @@
-"""Settings given on the command line: `--train.learning-rate 1e-3`, `--env-name pong`, `--train.compile False`."""
+"""Settings given on the command line: `--train.learning-rate 1e-3`, `--env-name pong`."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from trainer.config.names import check_name, normalise_name
 from trainer.config.origin import COMMAND_LINE, Entry, Origin
 from trainer.config.values import parse_value
 from trainer.errors import ConfigError, Place, UnknownNameError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,7 @@ _MEAN_TOLERANCE = 1e-9
 
 
 class BrokenRuleError(ValueError):
-    """A rule of a parameter that does not hold; `key` is the key to look at, within the parameter's section."""
+    """A rule of a parameter that does not hold; `key` is the one to look at within its section."""
 
     def __init__(self, what: str, *, key: str, rule: str | None = None, remedy: str | None = None) -> None:
         super().__init__(what)
@@ -42,7 +42,7 @@ class BrokenRuleError(ValueError):
 
 def _read_number(value: Any) -> Any:
     if isinstance(value, (bool, str)) or not isinstance(value, (int, float)):
-        raise ValueError("not a number")
+        raise ValueError("not a number")  # noqa: TRY004  (pydantic collects ValueErrors)
     if not math.isfinite(value):
         raise ValueError("not finite")
     return value
@@ -93,7 +93,8 @@ class ParameterSpec(BaseModel):
 
     name: str
     distribution: Annotated[DistributionName, BeforeValidator(_read_distribution)] = Field(
-        description="How values are spread: uniform, int_uniform, uniform_pow2, log_normal, logit_normal, categorical."
+        description="How values are spread: uniform, int_uniform, uniform_pow2, log_normal, logit_normal, "
+        "categorical."
     )
     min: Number | None = Field(None, description="Lower bound, itself possible.")
     max: Number | None = Field(None, description="Upper bound, itself possible.")
@@ -144,9 +145,7 @@ class ParameterSpec(BaseModel):
         return self
 
 
-def clip_mean(
-    mean: int | float, low: int | float, high: int | float, *, label: str
-) -> tuple[int | float, str | None]:
+def clip_mean(mean: float, low: float, high: float, *, label: str) -> tuple[int | float, str | None]:
     """The mean within its bounds, and a warning where it lay outside by more than a rounding error."""
     clipped = min(max(mean, low), high)
     if clipped == mean or math.isclose(clipped, mean, rel_tol=_MEAN_TOLERANCE, abs_tol=1e-300):
@@ -241,7 +240,7 @@ def _check_bounds(spec: ParameterSpec) -> None:
     _check_whole_bounds(spec, low, high)
 
 
-def _check_whole_bounds(spec: ParameterSpec, low: int | float, high: int | float) -> None:
+def _check_whole_bounds(spec: ParameterSpec, low: float, high: float) -> None:
     if spec.distribution == "int_uniform" and (low != int(low) or high != int(high)):
         raise BrokenRuleError(
             f"int_uniform needs whole bounds, not {low!r} .. {high!r}",

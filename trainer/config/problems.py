@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from trainer.errors import ConfigError
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from trainer.errors import ConfigError
 
 _MAX_SHOWN = 20
 

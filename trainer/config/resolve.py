@@ -1,18 +1,26 @@
 """Settles `auto` and checks what must divide what: one pure function.
 
-A violation carries its arithmetic and the nearest valid values. Only `minibatch_size` and `max_minibatch_size` are
-lowered by themselves, and only where the user has left them at their defaults.
+A violation carries its arithmetic and the nearest valid values. Only `minibatch_size` and `max_minibatch_size`
+are lowered by themselves, and only where the user has left them at their defaults.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from trainer.config.model import Config
 from trainer.config.origin import DEFAULT
 from trainer.errors import DeviceError, InfeasibleConfigError, Place
-from trainer.records import EnvironmentFacts
+
+if TYPE_CHECKING:
+    from trainer.config.model import Config
+    from trainer.records import EnvironmentFacts
+
+
+_VECTOR_RULES = {
+    "vec.num_workers": "Every worker has the same number of environments.",
+    "vec.batch_size": "Environments are stepped in equal shares of batch_size.",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +70,7 @@ def resolve(config: Config, facts: EnvironmentFacts, cuda_available: bool) -> Re
         cuda_available: whether PyTorch sees a CUDA device.
 
     Raises:
-        InfeasibleConfigError: sizes that do not fit together, with the arithmetic and the nearest valid values.
+        InfeasibleConfigError: sizes that do not fit, with the arithmetic and the nearest valid values.
         DeviceError: CUDA is asked for and not there.
     """
     settlement = _Settlement(config)
@@ -75,7 +83,7 @@ def resolve(config: Config, facts: EnvironmentFacts, cuda_available: bool) -> Re
         settlement.settle(
             "train.total_timesteps",
             batch_size,
-            f"total_timesteps ({config.train.total_timesteps}) is below one batch: one batch of {batch_size} is run.",
+            f"total_timesteps ({config.train.total_timesteps}) is below one batch: {batch_size} are run.",
         )
     if not settlement.values:
         return Resolution(config, tuple(settlement.notes))
@@ -116,9 +124,7 @@ def _settle_vector(settlement: _Settlement, facts: EnvironmentFacts) -> None:
                 name,
                 f"num_envs ({vec.num_envs}) is not a multiple of {key} ({divisor}): "
                 f"{vec.num_envs} = {vec.num_envs // divisor} x {divisor} + {vec.num_envs % divisor}",
-                rule=f"Every share of the environments has {key} of them, so num_envs must be a multiple of it."
-                if key == "batch_size"
-                else "Every worker has the same number of environments.",
+                rule=_VECTOR_RULES[name],
                 remedy=f"Nearest {key}: {_either(nearest_divisors(vec.num_envs, divisor))}; "
                 f"nearest num_envs: {_either(nearest_multiples(vec.num_envs, divisor))}.",
             )
@@ -135,13 +141,13 @@ def _settle_batch(settlement: _Settlement, agents: int, facts: EnvironmentFacts)
             remedy="Give one of them, for example bptt_horizon = 64.",
         )
     if train.bptt_horizon == "auto":
-        assert train.batch_size != "auto"  # noqa: S101  (both auto was refused above; tells the type checker)
+        assert train.batch_size != "auto"
         batch_size = train.batch_size
         if batch_size < agents or batch_size % agents:
             raise settlement.refuse(
                 "train.batch_size",
-                f"bptt_horizon = auto is batch_size / agents = {batch_size} / {agents}, which is no whole number",
-                rule=f"With bptt_horizon = auto, batch_size must be a multiple of the {agents} agents ({told}).",
+                f"bptt_horizon = auto is batch_size / agents = {batch_size} / {agents}, no whole number",
+                rule=f"batch_size must be a multiple of the {agents} agents ({told}).",
                 remedy=f"Nearest batch_size: {_either(nearest_multiples(batch_size, agents))}.",
             )
         horizon = batch_size // agents
@@ -164,7 +170,8 @@ def _settle_batch(settlement: _Settlement, agents: int, facts: EnvironmentFacts)
             f"{agents} agents ({told}) need {agents} segments, "
             f"and batch_size / bptt_horizon = {batch_size} / {horizon} gives {segments}",
             rule="agents must be at most batch_size / bptt_horizon.",
-            remedy=f"Raise batch_size to {agents * horizon}, lower bptt_horizon to {max(1, batch_size // agents)}, "
+            remedy=f"Raise batch_size to {agents * horizon}, "
+            f"lower bptt_horizon to {max(1, batch_size // agents)}, "
             f"or lower num_envs to {max(1, segments // facts.agents_per_env)}.",
         )
     if batch_size % horizon:
@@ -202,7 +209,8 @@ def _settle_minibatch(settlement: _Settlement, batch_size: int, horizon: int) ->
             f"minibatch_size ({minibatch}) is not a multiple of bptt_horizon ({horizon}): "
             f"{minibatch} = {minibatch // horizon} x {horizon} + {minibatch % horizon}",
             rule="A minibatch is made of whole segments.",
-            remedy=f"Nearest minibatch_size: {_either(nearest_multiples(minibatch, horizon, at_most=batch_size))}.",
+            remedy="Nearest minibatch_size: "
+            f"{_either(nearest_multiples(minibatch, horizon, at_most=batch_size))}.",
         )
     _settle_accumulation(settlement, minibatch, horizon)
 
@@ -236,7 +244,7 @@ def _settle_accumulation(settlement: _Settlement, minibatch: int, horizon: int) 
     raise settlement.refuse(
         "train.max_minibatch_size",
         what,
-        rule="A larger minibatch is learnt in equal parts of max_minibatch_size, each made of whole segments.",
+        rule="A larger minibatch is learnt in parts of max_minibatch_size, each of whole segments.",
         remedy=f"Nearest max_minibatch_size: {_either(nearest)}.",
     )
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
 from trainer.config.parameters import PARAMETER_KEYS, ParameterSpec
 from trainer.config.sections import FREE_SECTIONS, SECTION_MODELS, SECTION_ORDER
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,7 +45,7 @@ class BaseSection(Section):
 
     package: Text | None = Field(
         None,
-        description="Environment package: atari, procgen, ocean, gymnasium, envpool, or none for import paths.",
+        description="Environment package: atari, procgen, ocean, gymnasium or envpool.",
     )
     env_name: Text | None = Field(
         None,
@@ -74,7 +74,7 @@ class VecSection(Section):
     )
     batch_size: Count | Auto = Field(
         "auto",
-        description="Environments per step batch; below num_envs the others step while the policy works on these.",
+        description="Environments per step; below num_envs the others step while the policy works.",
     )
     zero_copy: Flag = Field(
         True, description="Hand observations over in shared memory instead of copying them."
@@ -174,7 +174,7 @@ class SweepKeys(Section):
     )
     score_rule: ScoreRule = Field(
         "last",
-        description="A trial's score: mean of its last tenth, an evaluation at its end, or area under its curve.",
+        description="A trial's score: mean of its last tenth, evaluation at its end, or area under its curve.",
     )
     eval_episodes: Count = Field(20, description="Episodes of an evaluation.")
     objectives: Objectives = Field(("score",), description="What is optimised: score, or score and cost.")

@@ -1,7 +1,7 @@
 """Values of an INI: from text to a Python value and back.
 
-A value is a Python literal where it parses as one, else a string; `true`, `false` and `none` mean what they say in
-any case. What `format_value` writes, `parse_value` reads back as the same value.
+A value is a Python literal where it parses as one, else a string; `true`, `false` and `none` in any case mean
+what they say. What `format_value` writes, `parse_value` reads back as the same value.
 """
 
 from __future__ import annotations
@@ -126,7 +126,7 @@ def _parse_literal(text: str) -> tuple[bool, Any]:
         return False, None
     try:
         with warnings.catch_warnings():
-            # `1if` and "\d" parse with a SyntaxWarning that would be about our reading, not about the user's code.
+            # `1if` and "\d" parse with a SyntaxWarning, which would be about our reading of it.
             warnings.simplefilter("ignore")
             value = ast.literal_eval(text)
         return True, plain_value(value)
