@@ -57,11 +57,13 @@ class EpisodeStats:
         lengths: agent steps, int64 (K,).
         extra: what the environment reports by itself at an episode's end, name → float64 (K,); NaN where an
             environment did not report that name.
+        rows: int64 (K,), positions within the batch, rising.
     """
 
     returns: torch.Tensor
     lengths: torch.Tensor
     extra: Mapping[str, torch.Tensor] = field(default_factory=dict)
+    rows: torch.Tensor | None = None
 
 
 @dataclass(frozen=True, slots=True)

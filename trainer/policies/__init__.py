@@ -1,0 +1,16 @@
+"""Policies: what turns observations into scores of actions and values."""
+
+from trainer.policies.base import Agent, Body, FeedForward, Head, State
+from trainer.policies.registry import make_policy
+from trainer.policies.sampling import ActionDistribution, make_distribution
+
+__all__ = [
+    "ActionDistribution",
+    "Agent",
+    "Body",
+    "FeedForward",
+    "Head",
+    "State",
+    "make_distribution",
+    "make_policy",
+]

@@ -1,0 +1,143 @@
+"""What a policy is to the trainer, and the two ways to run one: feed-forward or recurrent (lstm.py).
+
+A policy's author writes a body, which knows one observation at a time:
+
+    class MyPolicy(nn.Module):
+        def __init__(self, observation_layout, action_layout, **policy_section): ...
+        hidden_size: int
+        def encode_observations(self, observations): ...   # (B, *O) -> (B, hidden_size)
+        def decode_actions(self, hidden): ...              # (B, hidden_size) -> (B, K) scores, (B,) values
+
+The trainer wraps it into an `Agent`, which knows about time: one step of a rollout, or whole segments of it.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Protocol, cast, runtime_checkable
+
+import torch
+from torch import nn
+
+if TYPE_CHECKING:
+    from trainer.vector.base import ActionLayout
+
+State = tuple[torch.Tensor, ...]
+"""What an agent remembers between steps, each (B, H); empty for feed-forward agents."""
+
+
+@runtime_checkable
+class Body(Protocol):
+    """What the author of a policy provides (an `nn.Module` besides)."""
+
+    hidden_size: int
+
+    def encode_observations(self, observations: torch.Tensor) -> torch.Tensor:
+        """(B, *O) in the environment's dtype → (B, hidden_size)."""
+        ...
+
+    def decode_actions(self, hidden: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """(B, hidden_size) → scores of the actions (B, K), values (B,)."""
+        ...
+
+
+class Agent(nn.Module, ABC):
+    """A policy in time. Scores are what `ActionDistribution` reads: logits, or means and log deviations."""
+
+    body: nn.Module
+
+    @abstractmethod
+    def initial_state(self, num_rows: int, device: torch.device) -> State:
+        """The state at the beginning of an episode."""
+
+    @abstractmethod
+    def step(self, observations: torch.Tensor, state: State) -> tuple[torch.Tensor, torch.Tensor, State]:
+        """One step of B rows: (B, *O) → scores (B, K), values (B,), next state."""
+
+    @abstractmethod
+    def forward(
+        self, observations: torch.Tensor, state: State, resets: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Whole segments: (T, S, *O) → scores (T, S, K), values (T, S).
+
+        Args:
+            observations: time first.
+            state: before the first step, (S, H) each.
+            resets: bool (T, S), True where an episode begins: the state is the initial one there.
+        """
+
+
+class FeedForward(Agent):
+    """An agent without memory."""
+
+    def __init__(self, body: nn.Module) -> None:
+        super().__init__()
+        self.body = body
+
+    def initial_state(self, num_rows: int, device: torch.device) -> State:
+        """Nothing to remember."""
+        return ()
+
+    def step(self, observations: torch.Tensor, state: State) -> tuple[torch.Tensor, torch.Tensor, State]:
+        """One step of B rows."""
+        body = cast("Body", self.body)
+        scores, values = body.decode_actions(body.encode_observations(observations))
+        return scores, values, state
+
+    def forward(
+        self,
+        observations: torch.Tensor,
+        state: State,
+        resets: torch.Tensor,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Whole segments, as one large batch."""
+        body = cast("Body", self.body)
+        steps, segments = observations.shape[:2]
+        scores, values = body.decode_actions(body.encode_observations(observations.flatten(0, 1)))
+        return scores.view(steps, segments, -1), values.view(steps, segments)
+
+
+LOG_DEVIATION_BOUNDS = (-5.0, 2.0)
+"""A Gaussian's log standard deviation stays within these: 0.0067 to 7.4."""
+
+
+class Head(nn.Module):
+    """Scores of the actions and the value from one matrix product.
+
+    The last output is the value. Continuous actions have a mean per number and one log deviation per number that
+    does not depend on the observation.
+    """
+
+    adam_only = True
+    """Muon suits hidden layers; outputs are few, and their scale is what is learnt."""
+
+    def __init__(self, hidden_size: int, action_layout: ActionLayout) -> None:
+        super().__init__()
+        self.continuous = action_layout.kind == "continuous"
+        num_scores = action_layout.width if self.continuous else sum(action_layout.sizes)
+        self.linear = nn.Linear(hidden_size, num_scores + 1)
+        with torch.no_grad():
+            # Nearly equal scores at first: exploration begins uniform. The value starts at its natural scale.
+            nn.init.orthogonal_(self.linear.weight[:num_scores], 0.01)
+            nn.init.orthogonal_(self.linear.weight[num_scores:], 1.0)
+            nn.init.zeros_(self.linear.bias)
+        if self.continuous:
+            self.log_deviation = nn.Parameter(torch.zeros(action_layout.width))
+
+    def forward(self, hidden: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """(B, hidden_size) → scores (B, K), values (B,), both float32."""
+        output = self.linear(hidden.to(self.linear.weight.dtype)).float()
+        scores, values = output[:, :-1], output[:, -1]
+        if self.continuous:
+            log_deviation = self.log_deviation.float().clamp(*LOG_DEVIATION_BOUNDS).expand_as(scores)
+            scores = torch.cat([scores, log_deviation], dim=1)
+        return scores, values
+
+
+def initialise(layer: nn.Module, gain: float = 2.0**0.5) -> nn.Module:
+    """Orthogonal weights and zero biases, as PPO's published implementations have them."""
+    if isinstance(layer, nn.Linear | nn.Conv2d):
+        nn.init.orthogonal_(layer.weight, gain)
+        if layer.bias is not None:
+            nn.init.zeros_(layer.bias)
+    return layer

@@ -1,0 +1,68 @@
+"""`Policy`: a multi-layer perceptron on flat observations, whatever their shape was."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+
+from trainer.errors import ConfigError, Place
+from trainer.policies.base import Head, initialise
+
+if TYPE_CHECKING:
+    from trainer.vector.base import ActionLayout, ObservationLayout
+
+ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "tanh": nn.Tanh, "gelu": nn.GELU, "silu": nn.SiLU}
+
+
+class Policy(nn.Module):
+    """Fully connected layers shared by actor and critic, and one head for both.
+
+    Dictionary and tuple observations come flattened to one float vector; bytes are scaled to [0, 1].
+
+    Args:
+        observation_layout, action_layout: of one agent.
+        hidden_size: width of every layer.
+        num_layers: hidden layers, at least one.
+        activation: relu, tanh, gelu or silu.
+    """
+
+    def __init__(
+        self,
+        observation_layout: ObservationLayout,
+        action_layout: ActionLayout,
+        *,
+        hidden_size: int = 128,
+        num_layers: int = 1,
+        activation: str = "relu",
+    ) -> None:
+        super().__init__()
+        if activation not in ACTIVATIONS:
+            raise ConfigError(
+                "There is no such activation.",
+                place=Place(section="policy", key="activation"),
+                value=activation,
+                rule=f"Valid are {', '.join(ACTIVATIONS)}",
+            )
+        self.hidden_size = hidden_size
+        self.scale = 1 / 255 if observation_layout.dtype == torch.uint8 else 1.0
+        widths = [math.prod(observation_layout.shape)] + [hidden_size] * num_layers
+        layers: list[nn.Module] = []
+        for width, next_width in zip(widths, widths[1:], strict=False):
+            layers += [initialise(nn.Linear(width, next_width)), ACTIVATIONS[activation]()]
+        self.layers = nn.Sequential(*layers)
+        self.head = Head(hidden_size, action_layout)
+
+    def encode_observations(self, observations: torch.Tensor) -> torch.Tensor:
+        """(B, *O) → (B, hidden_size)."""
+        first = self.layers[0].weight
+        flat = observations.flatten(1).to(first.dtype)
+        hidden: torch.Tensor = self.layers(flat if self.scale == 1.0 else flat * self.scale)
+        return hidden
+
+    def decode_actions(self, hidden: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """(B, hidden_size) → scores (B, K), values (B,)."""
+        scores, values = self.head(hidden)
+        return scores, values

@@ -1,0 +1,146 @@
+"""From scores to actions: sampling, log-probabilities and entropies, without building distribution objects.
+
+Noise is drawn apart from sampling so that a whole rollout's noise comes from one call.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING
+
+import torch
+
+if TYPE_CHECKING:
+    from trainer.vector.base import ActionLayout
+
+
+class ActionDistribution(ABC):
+    """How an agent's scores (…, K) become actions (…, width)."""
+
+    width: int
+    num_scores: int
+    dtype: torch.dtype
+
+    @abstractmethod
+    def draw_noise(self, shape: tuple[int, ...], generator: torch.Generator) -> torch.Tensor:
+        """The randomness of `shape` actions: (*shape, width) on the generator's device."""
+
+    @abstractmethod
+    def sample(self, scores: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
+        """Actions (B, width) from scores (B, K) and noise (B, width)."""
+
+    @abstractmethod
+    def greedy(self, scores: torch.Tensor) -> torch.Tensor:
+        """The likeliest actions (B, width)."""
+
+    @abstractmethod
+    def log_probs(self, scores: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
+        """Log-probabilities (densities) of actions (…, width): (…,), summed over the width."""
+
+    @abstractmethod
+    def log_probs_and_entropies(
+        self, scores: torch.Tensor, actions: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Log-probabilities and entropies, (…,) each, summed over the width."""
+
+
+class DiscreteActions(ActionDistribution):
+    """One categorical choice or several independent ones; their logits stand side by side."""
+
+    dtype = torch.int64
+
+    def __init__(self, sizes: tuple[int, ...]) -> None:
+        self.sizes = sizes
+        self.width = len(sizes)
+        self.num_scores = sum(sizes)
+
+    def draw_noise(self, shape: tuple[int, ...], generator: torch.Generator) -> torch.Tensor:
+        """Uniform in [0, 1)."""
+        return torch.rand((*shape, self.width), generator=generator, device=generator.device)
+
+    def sample(self, scores: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
+        """By inverting the distribution function: one uniform number a choice."""
+        choices = [
+            # The sum of rounded probabilities may end below the noise: the last choice takes the rest.
+            (part.softmax(-1).cumsum(-1)[:, :-1] <= noise[:, i : i + 1]).sum(-1, keepdim=True)
+            for i, part in enumerate(self._parts(scores))
+        ]
+        return choices[0] if self.width == 1 else torch.cat(choices, dim=-1)
+
+    def greedy(self, scores: torch.Tensor) -> torch.Tensor:
+        """The choice of the largest logit."""
+        return torch.cat([part.argmax(-1, keepdim=True) for part in self._parts(scores)], dim=-1)
+
+    def log_probs(self, scores: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
+        """Of the chosen ones."""
+        total = None
+        for i, part in enumerate(self._parts(scores)):
+            chosen = part.log_softmax(-1).gather(-1, actions[..., i : i + 1]).squeeze(-1)
+            total = chosen if total is None else total + chosen
+        assert total is not None
+        return total
+
+    def log_probs_and_entropies(
+        self, scores: torch.Tensor, actions: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Of the chosen ones, and the entropy in nats."""
+        log_probs, entropies = [], []
+        for i, part in enumerate(self._parts(scores)):
+            every = part.log_softmax(-1)
+            log_probs.append(every.gather(-1, actions[..., i : i + 1]).squeeze(-1))
+            entropies.append(-(every.exp() * every).sum(-1))
+        if self.width == 1:
+            return log_probs[0], entropies[0]
+        return torch.stack(log_probs).sum(0), torch.stack(entropies).sum(0)
+
+    def _parts(self, scores: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return (scores,) if self.width == 1 else scores.split(self.sizes, dim=-1)
+
+
+class GaussianActions(ActionDistribution):
+    """Independent normal distributions: means and log deviations stand side by side.
+
+    The sample itself is stored and its density is learnt from; the environment gets it clipped to its bounds, which
+    is part of the environment as far as the policy can tell.
+    """
+
+    dtype = torch.float32
+
+    def __init__(self, width: int) -> None:
+        self.width = width
+        self.num_scores = 2 * width
+
+    def draw_noise(self, shape: tuple[int, ...], generator: torch.Generator) -> torch.Tensor:
+        """Standard normal."""
+        return torch.randn((*shape, self.width), generator=generator, device=generator.device)
+
+    def sample(self, scores: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
+        """Mean plus deviation times noise."""
+        mean, log_deviation = scores.split(self.width, dim=-1)
+        return mean + log_deviation.exp() * noise
+
+    def greedy(self, scores: torch.Tensor) -> torch.Tensor:
+        """The means."""
+        return scores[..., : self.width]
+
+    def log_probs(self, scores: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
+        """Log-densities."""
+        mean, log_deviation = scores.split(self.width, dim=-1)
+        deviates = (actions - mean) * (-log_deviation).exp()
+        return -(0.5 * deviates.square() + log_deviation).sum(-1) - 0.5 * self.width * math.log(2 * math.pi)
+
+    def log_probs_and_entropies(
+        self, scores: torch.Tensor, actions: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Log-densities, and the differential entropy in nats."""
+        log_deviation = scores[..., self.width :]
+        entropies = log_deviation.sum(-1) + 0.5 * self.width * (1 + math.log(2 * math.pi))
+        return self.log_probs(scores, actions), entropies
+
+
+def make_distribution(layout: ActionLayout) -> ActionDistribution:
+    """The distribution that fits an environment's actions."""
+    if layout.kind == "continuous":
+        return GaussianActions(layout.width)
+    return DiscreteActions(layout.sizes)

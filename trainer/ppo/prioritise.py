@@ -1,0 +1,32 @@
+"""Which segments a minibatch learns from: those with large advantages more often, and corrected for it.
+
+Schaul et al., "Prioritized experience replay" (2016), equation 1 and section 3.4, on segments instead of steps.
+"""
+
+from __future__ import annotations
+
+import torch
+
+PRIORITY_FLOOR = 1e-6
+"""Added to every priority: a segment without any advantage keeps a chance, and all zero means uniform."""
+
+
+def segment_probabilities(advantages: torch.Tensor, alpha: torch.Tensor) -> torch.Tensor:
+    """Probabilities (S,) ∝ (Σ_t |A_t|)^alpha + floor, from advantages (T, S); alpha = 0 is uniform."""
+    priorities = advantages.abs().sum(0).pow(alpha) + PRIORITY_FLOOR
+    return priorities / priorities.sum()
+
+
+def importance_weights(probabilities: torch.Tensor, chosen: torch.Tensor, beta: torch.Tensor) -> torch.Tensor:
+    """Weights (M,) = (S p)^-beta of the chosen segments (M,); 1 where all are equally likely."""
+    return (probabilities[chosen] * probabilities.shape[0]).pow(-beta)
+
+
+def draw_segments(probabilities: torch.Tensor, count: int, generator: torch.Generator) -> torch.Tensor:
+    """`count` different segments, drawn in proportion to their probabilities one after the other, in rising order.
+
+    The order within a minibatch means nothing to the loss, and gathering in rising order is kinder to caches.
+    """
+    if count >= probabilities.shape[0]:
+        return torch.arange(probabilities.shape[0], device=probabilities.device)
+    return torch.multinomial(probabilities, count, replacement=False, generator=generator).sort().values

@@ -1,0 +1,230 @@
+"""Learning from one batch of experience: minibatch by minibatch, advantages → segments → loss → step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+
+from trainer.ppo.advantage import compute_advantages
+from trainer.ppo.loss import LOSS_NAMES, LossCoefficients, LossInputs, normalise_advantages, ppo_loss
+from trainer.ppo.prioritise import draw_segments, importance_weights, segment_probabilities
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from trainer.policies.base import Agent
+    from trainer.policies.sampling import ActionDistribution
+    from trainer.ppo.rollout import RolloutBuffer
+
+
+class Coefficients(NamedTuple):
+    """The hyperparameters of a gradient step as 0-dimensional tensors on the device.
+
+    As tensors they can change between trials without a compiled or captured step being made again.
+    """
+
+    gamma: torch.Tensor
+    gae_lambda: torch.Tensor
+    rho_clip: torch.Tensor
+    c_clip: torch.Tensor
+    clip: torch.Tensor
+    value: torch.Tensor
+    value_clip: torch.Tensor
+    entropy: torch.Tensor
+    prio_alpha: torch.Tensor
+    prio_beta: torch.Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How a batch is cut: fixed for a run.
+
+    Attributes:
+        num_minibatches: gradient steps per batch.
+        minibatch_segments: segments per gradient step.
+        piece_segments: segments in memory at once; fewer than a minibatch's means gradients are accumulated.
+        max_grad_norm: longer gradients are scaled down to it.
+        prioritised: False (prio_alpha = 0) deals all segments out in random order, each once before any twice.
+    """
+
+    num_minibatches: int
+    minibatch_segments: int
+    piece_segments: int
+    max_grad_norm: float
+    prioritised: bool
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateStats:
+    """What an update measured, still on the device.
+
+    Attributes:
+        losses: mean over the minibatches, in the order of `LOSS_NAMES`.
+        grad_norm: mean length of the gradients before clipping.
+        explained_variance: share of the returns' variance that the rollout's values explain.
+    """
+
+    losses: torch.Tensor
+    grad_norm: torch.Tensor
+    explained_variance: torch.Tensor
+
+    def read(self) -> dict[str, float]:
+        """All of it as numbers, with one wait for the device."""
+        values = torch.cat(
+            [self.losses, self.grad_norm.reshape(1), self.explained_variance.reshape(1)]
+        ).tolist()
+        return dict(zip((*LOSS_NAMES, "grad_norm", "explained_variance"), values, strict=True))
+
+
+class Learner:
+    """Updates an agent from a buffer.
+
+    Args:
+        apply_agent: what runs the agent on whole segments; the agent itself, or a compiled or lower-precision form.
+        on_minibatch: called at every gradient step.
+    """
+
+    def __init__(
+        self,
+        agent: Agent,
+        distribution: ActionDistribution,
+        optimizer: torch.optim.Optimizer,
+        plan: Plan,
+        *,
+        generator: torch.Generator,
+        on_minibatch: Callable[[], None],
+        apply_agent: Callable[..., tuple[torch.Tensor, torch.Tensor]] | None = None,
+    ) -> None:
+        self.agent = agent
+        self.distribution = distribution
+        self.optimizer = optimizer
+        self.plan = plan
+        self.generator = generator
+        self.on_minibatch = on_minibatch
+        self.apply_agent = apply_agent or agent
+        self.parameters = [parameter for parameter in agent.parameters() if parameter.requires_grad]
+
+    def update(self, buffer: RolloutBuffer, coefficients: Coefficients) -> UpdateStats:
+        """All gradient steps that one batch is good for. The buffer is left as it is."""
+        transitions = buffer.transitions()
+        values, ratios = buffer.values.clone(), torch.ones_like(buffer.values)
+        live = transitions.live.to(values.dtype)
+        losses: torch.Tensor | None = None
+        grad_norm = torch.zeros((), device=values.device)
+        explained: torch.Tensor | None = None
+        deck = torch.empty(0, dtype=torch.int64, device=values.device)
+        for _ in range(self.plan.num_minibatches):
+            self.on_minibatch()
+            # Both move with the policy: values and ratios of the segments learnt from so far are the newest known.
+            advantages = compute_advantages(
+                transitions,
+                values,
+                ratios,
+                gamma=coefficients.gamma,
+                gae_lambda=coefficients.gae_lambda,
+                rho_clip=coefficients.rho_clip,
+                c_clip=coefficients.c_clip,
+            )
+            if explained is None:
+                explained = explained_variance(values, advantages + values, live)
+            if self.plan.prioritised:
+                probabilities = segment_probabilities(advantages, coefficients.prio_alpha)
+                chosen = draw_segments(probabilities, self.plan.minibatch_segments, self.generator)
+                weights = importance_weights(probabilities, chosen, coefficients.prio_beta)
+            else:
+                chosen, deck = self._deal(deck, values.shape[1])
+                weights = None
+            parts, length = self._step(
+                buffer, chosen, weights, advantages, values, ratios, live, coefficients
+            )
+            losses = parts if losses is None else losses + parts
+            grad_norm = grad_norm + length
+        assert losses is not None
+        assert explained is not None
+        count = self.plan.num_minibatches
+        return UpdateStats(losses / count, grad_norm / count, explained)
+
+    def _deal(self, deck: torch.Tensor, num_segments: int) -> tuple[torch.Tensor, torch.Tensor]:
+        count = self.plan.minibatch_segments
+        if count >= num_segments:
+            return torch.arange(num_segments, device=deck.device), deck
+        if len(deck) < count:
+            deck = torch.randperm(num_segments, generator=self.generator, device=self.generator.device)
+        return deck[:count].sort().values, deck[count:]
+
+    def _step(
+        self,
+        buffer: RolloutBuffer,
+        chosen: torch.Tensor,
+        weights: torch.Tensor | None,
+        advantages: torch.Tensor,
+        values: torch.Tensor,
+        ratios: torch.Tensor,
+        live: torch.Tensor,
+        coefficients: Coefficients,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """One gradient step; writes the new values and ratios of the chosen segments."""
+        mine = advantages.index_select(1, chosen)
+        mine_live = live.index_select(1, chosen)
+        returns = mine + values.index_select(1, chosen)
+        normalised = normalise_advantages(mine, mine_live)
+        if weights is not None:
+            normalised = normalised * weights
+        total_weight = mine_live.sum().clamp(min=1.0)
+        loss_coefficients = LossCoefficients(
+            coefficients.clip, coefficients.value, coefficients.value_clip, coefficients.entropy
+        )
+        self.optimizer.zero_grad(set_to_none=True)
+        parts: torch.Tensor | None = None
+        size = self.plan.piece_segments
+        for first in range(0, chosen.shape[0], size):
+            piece = slice(first, first + size)
+            columns = chosen[piece]
+            state = tuple(part.index_select(0, columns) for part in buffer.states)
+            scores, new_values = self.apply_agent(
+                take_observations(buffer, columns), state, buffer.resets.index_select(1, columns)
+            )
+            log_probs, entropies = self.distribution.log_probs_and_entropies(
+                scores, buffer.actions.index_select(1, columns)
+            )
+            inputs = LossInputs(
+                log_probs=log_probs,
+                entropies=entropies,
+                values=new_values,
+                old_log_probs=buffer.log_probs.index_select(1, columns),
+                old_values=buffer.values.index_select(1, columns),
+                advantages=normalised[:, piece],
+                returns=returns[:, piece],
+                live=mine_live[:, piece],
+            )
+            loss, piece_parts, new_ratios = ppo_loss(inputs, loss_coefficients, total_weight)
+            loss.backward()  # type: ignore[no-untyped-call]
+            parts = piece_parts if parts is None else parts + piece_parts
+            values.index_copy_(1, columns, new_values.detach())
+            ratios.index_copy_(1, columns, new_ratios)
+        length = torch.nn.utils.clip_grad_norm_(self.parameters, self.plan.max_grad_norm)
+        self.optimizer.step()
+        assert parts is not None
+        return parts, length
+
+
+def take_observations(buffer: RolloutBuffer, columns: torch.Tensor) -> torch.Tensor:
+    """The observations of some segments, (T, M, *O), on the device of the rest of the buffer."""
+    observations = buffer.observations
+    if observations.device == columns.device:
+        return observations.index_select(1, columns)
+    return observations.index_select(1, columns.to(observations.device)).to(columns.device)
+
+
+def explained_variance(values: torch.Tensor, returns: torch.Tensor, live: torch.Tensor) -> torch.Tensor:
+    """1 - Var(returns - values) / Var(returns) over live steps; 0 where the returns do not vary."""
+    count = live.sum().clamp(min=1.0)
+
+    def variance(numbers: torch.Tensor) -> torch.Tensor:
+        mean = (numbers * live).sum() / count
+        return ((numbers - mean).square() * live).sum() / count
+
+    spread = variance(returns)
+    share = 1.0 - variance(returns - values) / spread.clamp(min=1e-12)
+    return torch.where(spread > 1e-12, share, torch.zeros_like(share))
