@@ -1,0 +1,221 @@
+"""Agent steps per second of our trainer and of the rivals, on the same work, in turn, in one run.
+
+    python -m benchmarks.throughput                           # everything, three repeats
+    python -m benchmarks.throughput --only cartpole --repeats 5 --seconds 5
+    python -m benchmarks.throughput --rivals-python PATH      # an environment that has the rivals installed
+
+Every measurement is a process of its own; the contenders of a row take turns, so that a drift of the machine hits
+all of them alike. Quote the ratios, not the absolutes. Results: a table on stdout, JSON in benchmarks/results/.
+
+The rivals: `pip install stable-baselines3 ale-py opencv-python-headless` and `pip install --no-deps pufferlib-core`
+(which pins an older torch) with psutil, nvidia-ml-py, rich-argparse and pyro-ppl beside it. What is missing is skipped
+with a line.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import datetime
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+
+
+@dataclasses.dataclass(frozen=True)
+class Contender:
+    """One trainer on one row: which adapter, and what differs from the row's setting."""
+
+    name: str
+    adapter: str
+    changes: dict[str, Any] = dataclasses.field(default_factory=dict)
+    processes: int = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """One piece of work and who does it; `rival` is the contender that the ratio is taken against."""
+
+    name: str
+    setting: dict[str, Any]
+    contenders: tuple[Contender, ...]
+    rival: str
+
+
+ATARI = {"work": "atari", "num_envs": 32, "horizon": 64, "epochs": 1, "minibatches": 4, "optimizer": "adam",
+         "precision": "float32", "threads": 2}  # fmt: skip
+ATARI_SMALL = ATARI | {"num_envs": 8, "horizon": 128, "epochs": 4}
+CARTPOLE = ATARI | {"work": "cartpole", "num_envs": 64, "threads": 1}
+PUFFER, SB3, OURS = "pufferlib_core", "stable_baselines3", "ours"
+
+ROWS = (
+    Row(
+        "atari 32x64",
+        ATARI,
+        (
+            Contender("ours fp32", OURS),
+            Contender("ours bf16", OURS, {"precision": "bfloat16"}),
+            Contender("ours fp32, full box", OURS, {"threads": 1}, processes=2),
+            Contender("ours bf16, full box", OURS, {"threads": 1, "precision": "bfloat16"}, processes=2),
+            Contender("ours fp32, one thread", OURS, {"threads": 1}),
+            Contender("PufferLib Serial", PUFFER, {"backend": "Serial"}),
+            Contender("PufferLib Multiprocessing", PUFFER, {"backend": "Multiprocessing"}),
+        ),
+        "PufferLib Serial",
+    ),
+    Row(
+        "atari 8x128x4",
+        ATARI_SMALL,
+        (
+            Contender("ours fp32", OURS),
+            Contender("ours bf16", OURS, {"precision": "bfloat16"}),
+            Contender("PufferLib Serial", PUFFER, {"backend": "Serial"}),
+            Contender("SB3", SB3, {"backend": "Serial"}),
+            Contender("SB3 Subproc", SB3, {"backend": "Subproc"}),
+        ),
+        "PufferLib Serial",
+    ),
+    *(
+        Row(
+            f"cartpole {num_envs}",
+            CARTPOLE | {"num_envs": num_envs, "threads": 1 if num_envs == 64 else 2},
+            (
+                Contender("ours adam", OURS),
+                Contender("ours muon", OURS, {"optimizer": "muon"}),
+                Contender("PufferLib native", PUFFER, {"backend": "Native"}),
+                *((Contender("SB3", SB3, {"backend": "Serial"}),) if num_envs == 64 else ()),
+            ),
+            "PufferLib native",
+        )
+        for num_envs in (64, 1024, 4096)
+    ),
+)
+
+
+def measure(contender: Contender, setting: dict[str, Any], rivals_python: str) -> dict[str, Any] | str:
+    """One measurement; the sum over processes that run side by side. A string says why there is none."""
+    python = sys.executable if contender.adapter == OURS else rivals_python
+    command = [
+        python,
+        "-m",
+        f"benchmarks.rivals.{contender.adapter}",
+        json.dumps(setting | contender.changes),
+    ]
+    environment = os.environ | {"OMP_NUM_THREADS": str((setting | contender.changes)["threads"])}
+    running = [
+        subprocess.Popen(
+            command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        for _ in range(contender.processes)
+    ]
+    answers = []
+    for process in running:
+        stdout, stderr = process.communicate()
+        lines = stdout.strip().splitlines()
+        if process.returncode != 0 or not lines:
+            return (stderr.strip().splitlines() or [f"exit code {process.returncode}"])[-1]
+        answers.append(json.loads(lines[-1]))
+    return {
+        "steps_per_second": sum(answer["steps_per_second"] for answer in answers),
+        "microseconds_per_step": answers[0].get("microseconds_per_step", {}),
+    }
+
+
+def hardware() -> dict[str, Any]:
+    """What a reader needs to judge the figures."""
+    model = next(
+        (
+            line.split(":", 1)[1].strip()
+            for line in Path("/proc/cpuinfo").read_text().splitlines()
+            if "model name" in line
+        ),
+        platform.processor(),
+    )
+    bf16 = "avx512_bf16" in Path("/proc/cpuinfo").read_text()
+    import torch
+
+    return {
+        "cpu": model,
+        "cores": os.cpu_count(),
+        "bf16": bf16,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+    }
+
+
+def run_row(row: Row, repeats: int, seconds: float, rivals_python: str) -> dict[str, Any]:
+    """All contenders in turn, `repeats` times."""
+    figures: dict[str, list[float]] = {contender.name: [] for contender in row.contenders}
+    profiles: dict[str, Any] = {}
+    for _ in range(repeats):
+        for contender in row.contenders:
+            answer = measure(contender, row.setting | {"seconds": seconds}, rivals_python)
+            if isinstance(answer, str):
+                print(f"  {contender.name}: skipped ({answer})", file=sys.stderr, flush=True)
+                continue
+            figures[contender.name].append(answer["steps_per_second"])
+            profiles[contender.name] = answer["microseconds_per_step"]
+            print(
+                f"  {row.name}, {contender.name}: {answer['steps_per_second']:,.0f}",
+                file=sys.stderr,
+                flush=True,
+            )
+    base = statistics.median(figures[row.rival]) if figures[row.rival] else None
+    return {
+        name: {
+            "median": statistics.median(values),
+            "min": min(values),
+            "max": max(values),
+            "ratio": statistics.median(values) / base if base else None,
+            "microseconds_per_step": profiles[name],
+        }
+        for name, values in figures.items()
+        if values
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--only", default="", help="rows whose name contains this")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument(
+        "--seconds", type=float, default=15.0, help="measured time per run, after the warm-up"
+    )
+    parser.add_argument("--rivals-python", default=sys.executable)
+    parser.add_argument("-o", "--output", type=Path, default=ROOT / "benchmarks/results/throughput.json")
+    arguments = parser.parse_args()
+    results: dict[str, Any] = {
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        "hardware": hardware(),
+        "repeats": arguments.repeats,
+        "seconds": arguments.seconds,
+        "rows": {},
+    }
+    for row in ROWS:
+        if arguments.only not in row.name:
+            continue
+        results["rows"][row.name] = run_row(
+            row, arguments.repeats, arguments.seconds, arguments.rivals_python
+        )
+        arguments.output.parent.mkdir(parents=True, exist_ok=True)
+        arguments.output.write_text(json.dumps(results, indent=1) + "\n")
+    print(f"{results['hardware']}")
+    print(f"{'work':<16}{'contender':<28}{'steps/s':>10}{'min':>10}{'max':>10}{'ratio':>8}")
+    for name, row_results in results["rows"].items():
+        for contender, figures in row_results.items():
+            ratio = f"{figures['ratio']:.2f}" if figures["ratio"] else "-"
+            numbers = "".join(f"{figures[key]:>10,.0f}" for key in ("median", "min", "max"))
+            print(f"{name:<16}{contender:<28}{numbers}{ratio:>8}")
+
+
+if __name__ == "__main__":
+    main()
