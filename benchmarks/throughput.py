@@ -4,19 +4,20 @@
     python -m benchmarks.throughput --only cartpole --repeats 5 --seconds 5
     python -m benchmarks.throughput --rivals-python PATH      # an environment that has the rivals installed
 
-Every measurement is a process of its own; the contenders of a row take turns, so that a drift of the machine hits
-all of them alike. Quote the ratios, not the absolutes. Results: a table on stdout, JSON in benchmarks/results/.
+Every measurement is a process of its own; the contenders of a row take turns, so that a drift of the
+machine hits all of them alike. Quote the ratios, not the absolutes. Results: a table on stdout, JSON in
+benchmarks/results/.
 
-The rivals: `pip install stable-baselines3 ale-py opencv-python-headless` and `pip install --no-deps pufferlib-core`
-(which pins an older torch) with psutil, nvidia-ml-py, rich-argparse and pyro-ppl beside it. What is missing is skipped
-with a line.
+The rivals: `pip install stable-baselines3 ale-py opencv-python-headless` and
+`pip install --no-deps pufferlib-core` (which pins an older torch) with psutil, nvidia-ml-py, rich-argparse
+and pyro-ppl beside it. What is missing is skipped with a line.
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
-import datetime
+import datetime as dt
 import json
 import os
 import platform
@@ -194,7 +195,7 @@ def main() -> None:
     parser.add_argument("-o", "--output", type=Path, default=ROOT / "benchmarks/results/throughput.json")
     arguments = parser.parse_args()
     results: dict[str, Any] = {
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        "date": dt.datetime.now(dt.UTC).date().isoformat(),
         "hardware": hardware(),
         "repeats": arguments.repeats,
         "seconds": arguments.seconds,

@@ -16,13 +16,12 @@ from typing import Any
 
 import gymnasium
 import numpy as np
-import torch
-
 import pufferlib
 import pufferlib.emulation
 import pufferlib.models
 import pufferlib.pufferl
 import pufferlib.vector
+import torch
 
 
 def advantages_in_place(
