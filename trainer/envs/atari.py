@@ -22,7 +22,6 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
 from trainer.envs.layout import ActionLayout, ObservationLayout
 from trainer.envs.recipe import MULTIPROCESSING, NATIVE, RAY, SERIAL, Recipe, unknown_environment
@@ -127,6 +126,8 @@ class AtariRecipe(Recipe):
     @property
     def observation_layout(self) -> ObservationLayout:
         """Frames, oldest first; colours are channels of their frame."""
+        import torch
+
         channels = self.settings.stack * (1 if self.settings.grayscale else 3)
         return ObservationLayout((channels, self.settings.size, self.settings.size), torch.uint8, 0.0, 255.0)
 
@@ -163,6 +164,7 @@ class AtariShard(Shard):
 
         settings = recipe.settings
         self.num_envs = num_envs
+        self.cursor = np.full(1, -1, np.int64)
         self._env: AtariVectorEnv | None = AtariVectorEnv(
             recipe.game,
             num_envs,
@@ -187,7 +189,7 @@ class AtariShard(Shard):
         self._grayscale = settings.grayscale
         self._size = settings.size
         actions = list(self._env.ale.get_action_set())
-        self.observation_layout = recipe.observation_layout
+        self._recipe = recipe
         self.action_layout = ActionLayout("discrete", sizes=(len(actions),))
         # After a lost life the ball of some games waits for FIRE; the press is a dummy step, not the
         # learner's.
@@ -196,6 +198,11 @@ class AtariShard(Shard):
         self._must_fire = np.zeros(num_envs, np.bool_)
         self._started = np.zeros(num_envs, np.int64)
         self._counter = EpisodeCounter(num_envs)
+
+    @property
+    def observation_layout(self) -> ObservationLayout:
+        """Frames, oldest first."""
+        return self._recipe.observation_layout
 
     def reset(self, seed: int, slots: Slots) -> None:
         """Begin all games anew."""

@@ -203,10 +203,16 @@ class GymnasiumVectorShard(Shard):
                 remedy="Set [vec] backend = Serial.",
             )
         self.num_envs = num_envs
-        self.observation_layout = recipe.observation_layout
+        self.cursor = np.full(1, -1, np.int64)
         self.action_layout = recipe.action_layout
+        self._recipe = recipe
         self._counter = EpisodeCounter(num_envs)
         self._ended = np.zeros(num_envs, np.bool_)
+
+    @property
+    def observation_layout(self) -> ObservationLayout:
+        """From the environment's observation space."""
+        return self._recipe.observation_layout
 
     def reset(self, seed: int, slots: Slots) -> None:
         """Begin all episodes anew."""

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     import gymnasium
 
+    from trainer.envs.layout import ObservationLayout
+
 
 class PythonShard(Shard):
     """Steps Gymnasium environments in order and begins the next episode in the step that ends one.
@@ -31,15 +33,21 @@ class PythonShard(Shard):
         self._envs = list(envs)
         self._observations = ObservationCodec(envs[0].observation_space, name)
         self._actions = ActionCodec(envs[0].action_space, name)
-        self.observation_layout = self._observations.layout
+        self.cursor = np.full(1, -1, np.int64)
         self.action_layout = self._actions.layout
         self._returns = [0.0] * self.num_envs
         self._lengths = [0] * self.num_envs
+
+    @property
+    def observation_layout(self) -> ObservationLayout:
+        """From the observation space."""
+        return self._observations.layout
 
     def reset(self, seed: int, slots: Slots) -> None:
         """Begin all episodes anew."""
         slots.begin()
         for index, env in enumerate(self._envs):
+            self.cursor[0] = index
             self._begin(index, env, slots, seed + index)
 
     def _begin(self, index: int, env: gymnasium.Env[Any, Any], slots: Slots, seed: int | None = None) -> None:
@@ -57,7 +65,9 @@ class PythonShard(Shard):
         slots.ended.fill(False)
         write, read = self._observations.write, self._actions.read
         rewards, terminations, truncations = slots.rewards, slots.terminated, slots.truncated
+        cursor = self.cursor
         for index, env in enumerate(self._envs):
+            cursor[0] = index
             action = read(actions[index])
             try:
                 observation, reward, terminated, truncated, info = env.step(action)

@@ -29,7 +29,7 @@ PACKAGES: Mapping[str, Callable[[str, Mapping[str, Any]], Recipe]] = {
 }
 
 
-def make_recipe(package: str | None, env_name: str, values: Mapping[str, Any]) -> Recipe:
+def make_recipe(package: str | None, env_name: str | None, values: Mapping[str, Any]) -> Recipe:
     """Find an environment and check its settings.
 
     Args:
@@ -48,5 +48,11 @@ def make_recipe(package: str | None, env_name: str, values: Mapping[str, Any]) -
             place=Place(section="base", key="package"),
             value=package,
             remedy=suggestion(package or "", PACKAGES, "packages"),
+        )
+    if not env_name:
+        raise EnvironmentMakeError(
+            "No environment is named.",
+            place=Place(section="base", key="env_name"),
+            remedy=f"Name one; `puffer-sweep envs {package}` lists them.",
         )
     return maker(env_name, values)

@@ -12,44 +12,34 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    import torch
 
     from trainer.envs.layout import ActionLayout, ObservationLayout
 
 Array = npt.NDArray[Any]
 
-_NUMPY_TYPES: dict[torch.dtype, type] = {
-    torch.uint8: np.uint8,
-    torch.int8: np.int8,
-    torch.int16: np.int16,
-    torch.int32: np.int32,
-    torch.int64: np.int64,
-    torch.float16: np.float16,
-    torch.float32: np.float32,
-    torch.float64: np.float64,
-    torch.bool: np.bool_,
-}
+# Torch names its types as NumPy does, but for these, which it lacks or only half knows.
+_GROWN = {"uint16": "int32", "uint32": "int64", "uint64": "int64"}
 
 
 def numpy_dtype(dtype: torch.dtype) -> np.dtype[Any]:
     """The NumPy type of a torch type that an observation may have."""
-    return np.dtype(_NUMPY_TYPES[dtype])
+    return np.dtype(str(dtype).removeprefix("torch."))
 
 
 def torch_dtype(dtype: npt.DTypeLike) -> torch.dtype:
     """The torch type that holds a NumPy type without loss; unsigned types that torch only half knows grow."""
-    wanted = np.dtype(dtype)
-    if wanted == np.uint16:
-        return torch.int32
-    if wanted in (np.uint32, np.uint64):
-        return torch.int64
-    for ours, theirs in _NUMPY_TYPES.items():
-        if np.dtype(theirs) == wanted:
-            return ours
-    raise TypeError(f"no torch type for {wanted}")
+    import torch  # not at the top: worker processes do without it
+
+    name = np.dtype(dtype).name
+    found = getattr(torch, _GROWN.get(name, name), None)
+    if not isinstance(found, torch.dtype):
+        raise TypeError(f"no torch type for {name}")
+    return found
 
 
 @dataclass(slots=True)
@@ -101,8 +91,14 @@ class Slots:
     def allocate(cls, num_rows: int, layout: ObservationLayout) -> Slots:
         """Fresh arrays in this process's own memory."""
         shapes = cls.shapes(num_rows, layout)
-        arrays: dict[str, Any] = {name: np.zeros(shape, kind) for name, (shape, kind) in shapes.items()}
-        return cls(**arrays)
+        slots = cls.of({name: np.zeros(shape, kind) for name, (shape, kind) in shapes.items()})
+        slots.replaceable = True
+        return slots
+
+    @classmethod
+    def of(cls, arrays: Mapping[str, Any]) -> Slots:
+        """Slots over arrays that must stay where they are."""
+        return cls(**arrays, replaceable=False)
 
     def begin(self) -> None:
         """Set everything but the observations to what a reset has: no rewards, no ends, everybody live."""
@@ -154,13 +150,20 @@ class Shard(ABC):
 
     Attributes:
         num_envs, agents_per_env: `num_envs * agents_per_env` rows.
-        observation_layout, action_layout: of one agent.
+        action_layout: of one agent.
+        cursor: one number that says which environment is being stepped, -1 for all at once. A backend may put
+            an array in shared memory here, to know where a worker hangs or has died.
     """
 
     num_envs: int
     agents_per_env: int = 1
-    observation_layout: ObservationLayout
     action_layout: ActionLayout
+    cursor: Array
+
+    @property
+    @abstractmethod
+    def observation_layout(self) -> ObservationLayout:
+        """Of one agent. Needs torch, unlike everything else here."""
 
     @property
     def num_rows(self) -> int:
@@ -222,3 +225,22 @@ class EpisodeCounter:
         self.returns[ended] = 0.0
         self.lengths[ended] = 0
         return True
+
+
+def check_finite(slots: Slots, choices: Any, agents_per_env: int) -> None:
+    """Look for numbers that nothing can be learnt from.
+
+    Raises:
+        FaultyEnvironmentError: a reward or an observation is NaN or infinite.
+    """
+    for what, values in (("reward", slots.rewards), ("observation", slots.observations)):
+        # One pass without a temporary array says that all is well, nearly always.
+        if values.dtype.kind != "f" or np.isfinite(np.add.reduce(values, axis=None)):
+            continue
+        wrong = ~np.isfinite(values).reshape(len(values), -1).all(axis=1)
+        if wrong.any():
+            row = int(np.argmax(wrong))
+            action = None if choices is None else str(np.asarray(choices)[row].tolist())
+            raise FaultyEnvironmentError(
+                row // agents_per_env, f"returned a NaN or infinite {what}", action=action
+            )

@@ -8,10 +8,10 @@ cannot read it.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from gymnasium import spaces
 
 from trainer.envs.layout import ActionLayout, ObservationLayout
@@ -99,24 +99,27 @@ class ObservationCodec:
     """One agent's observation between its space and its row.
 
     Attributes:
-        layout: of a row.
         plain: whether the space is one Box, so that rows are observations as they are.
     """
 
     def __init__(self, space: spaces.Space[Any], environment: str) -> None:
         self.space = space
         self.plain = isinstance(space, spaces.Box)
+        self._leaves = [] if self.plain else _leaves(space, environment)
+
+    @cached_property
+    def layout(self) -> ObservationLayout:
+        """Of a row. Needs torch, which reading and writing do not."""
+        space = self.space
         if isinstance(space, spaces.Box):
-            low, high = _common(space.low), _common(space.high)
-            self.layout = ObservationLayout(space.shape, torch_dtype(space.dtype), low, high)
-            self._leaves: list[_Leaf] = []
-            return
-        self._leaves = _leaves(space, environment)
+            return ObservationLayout(
+                space.shape, torch_dtype(space.dtype), _common(space.low), _common(space.high)
+            )
         nested = isinstance(space, spaces.Dict | spaces.Tuple)
         pieces = {leaf.name: (leaf.start, leaf.stop, leaf.shape) for leaf in self._leaves} if nested else {}
         one_hot = not any(isinstance(leaf.space, spaces.Box) for leaf in self._leaves)
         low, high = (0.0, 1.0) if one_hot else (None, None)
-        self.layout = ObservationLayout((self._leaves[-1].stop,), torch.float32, low, high, pieces)
+        return ObservationLayout((self._leaves[-1].stop,), torch_dtype(np.float32), low, high, pieces)
 
     def write(self, observation: Any, out: Array) -> None:
         """Put an observation into its row.

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
-from trainer.envs.shard import Array, FaultyEnvironmentError, Slots
 from trainer.errors import EnvironmentFault
 from trainer.vector.base import EpisodeStats, FinalObservations, StepBatch
 
 if TYPE_CHECKING:
     from trainer.envs.layout import ActionLayout
+    from trainer.envs.shard import Array, FaultyEnvironmentError, Slots
 
 Extras = Mapping[int, Mapping[str, float]]
 
@@ -43,30 +43,17 @@ def actions_to_numpy(actions: torch.Tensor, layout: ActionLayout, num_rows: int)
     return np.clip(choices, low, high).astype(np.float32, copy=False)
 
 
-def check_finite(slots: Slots, choices: Any, agents_per_env: int) -> None:
-    """Look for numbers that nothing can be learnt from.
-
-    Raises:
-        FaultyEnvironmentError: a reward or an observation is NaN or infinite.
-    """
-    for what, values in (("reward", slots.rewards), ("observation", slots.observations)):
-        # One pass without a temporary array says that all is well, nearly always.
-        if values.dtype.kind != "f" or np.isfinite(np.add.reduce(values, axis=None)):
-            continue
-        wrong = ~np.isfinite(values).reshape(len(values), -1).all(axis=1)
-        if wrong.any():
-            row = int(np.argmax(wrong))
-            action = None if choices is None else str(np.asarray(choices)[row].tolist())
-            raise FaultyEnvironmentError(
-                row // agents_per_env, f"returned a NaN or infinite {what}", action=action
-            )
-
-
 class BatchBuilder:
-    """Makes batches of slots; keeps pinned staging memory where the device is CUDA."""
+    """Makes batches of slots; keeps pinned staging memory where the device is CUDA.
 
-    def __init__(self, device: torch.device) -> None:
+    Args:
+        device: where batches go.
+        copy: whether observations on the CPU are copied instead of sharing the slots' memory.
+    """
+
+    def __init__(self, device: torch.device, *, copy: bool = False) -> None:
         self._device = device
+        self._copy = copy
         self._staging: dict[str, torch.Tensor] = {}
 
     def build(self, slots: Slots, extras: Extras, first_row: int) -> StepBatch:
@@ -74,9 +61,7 @@ class BatchBuilder:
         final = None
         if slots.truncated.any():
             rows = np.flatnonzero(slots.truncated)
-            final = FinalObservations(
-                self._own("rows", rows), self._own("final_observations", slots.final_observations[rows])
-            )
+            final = FinalObservations(self._own(rows), self._own(slots.final_observations[rows]))
         return StepBatch(
             first_row=first_row,
             num_rows=len(slots.rewards),
@@ -99,16 +84,19 @@ class BatchBuilder:
             for name in names
         }
         return EpisodeStats(
-            torch.from_numpy(slots.returns[rows]), torch.from_numpy(slots.lengths[rows]), extra
+            torch.from_numpy(slots.returns[rows]),
+            torch.from_numpy(slots.lengths[rows]),
+            extra,
+            torch.from_numpy(rows),
         )
 
-    def _own(self, _: str, values: Array) -> torch.Tensor:
+    def _own(self, values: Array) -> torch.Tensor:
         return torch.from_numpy(values).to(self._device)
 
     def _move(self, name: str, values: Array) -> torch.Tensor:
         tensor = torch.from_numpy(values)
         if self._device.type == "cpu":
-            return tensor
+            return tensor.clone() if self._copy and name == "observations" else tensor
         staging = self._staging.get(name)
         if staging is None or staging.shape != tensor.shape:
             staging = self._staging[name] = torch.empty_like(tensor, pin_memory=True)

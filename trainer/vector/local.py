@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from trainer.envs.shard import FaultyEnvironmentError, Report, Shard, Slots
+from trainer.envs.shard import FaultyEnvironmentError, Report, Shard, Slots, check_finite
 from trainer.vector.base import StepBatch, VectorEnv
-from trainer.vector.batches import BatchBuilder, actions_to_numpy, check_finite, to_fault
+from trainer.vector.batches import BatchBuilder, actions_to_numpy, to_fault
 
 if TYPE_CHECKING:
     import torch

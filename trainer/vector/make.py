@@ -6,17 +6,19 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from trainer.envs.recipe import NATIVE, Recipe, suggestion
+from trainer.envs.recipe import MULTIPROCESSING, NATIVE, SERIAL, Recipe, suggestion
 from trainer.envs.registry import make_recipe
-from trainer.errors import EnvironmentMakeError, Place
+from trainer.errors import EnvironmentMakeError, InfeasibleConfigError, Place
 from trainer.records import EnvironmentFacts
 from trainer.vector.local import LocalVectorEnv
+from trainer.vector.processes import MultiprocessingVectorEnv
 
 if TYPE_CHECKING:
     from trainer.config import Config
+    from trainer.config.sections import VecSection
     from trainer.vector.base import VectorEnv
 
-BACKENDS = ("Serial", "PufferEnv")
+BACKENDS = (SERIAL, MULTIPROCESSING, NATIVE)
 
 
 def choose_backend(recipe: Recipe, asked: str) -> str:
@@ -56,7 +58,7 @@ def probe(config: Config) -> EnvironmentFacts:
     return EnvironmentFacts(
         agents_per_env=recipe.agents_per_env,
         backend=backend,
-        can_step_half=False,
+        can_step_half=backend == MULTIPROCESSING,
         observation=recipe.observation_layout.describe(),
         action=recipe.action_layout.describe(),
         env_keys=recipe.env_keys,
@@ -67,7 +69,58 @@ def make_vector(config: Config, device: torch.device | str, num_threads: int | N
     """See `trainer.vector.make_vector`."""
     recipe = make_recipe(config.base.package, config.base.env_name, config.env)
     backend = choose_backend(recipe, config.vec.backend)
+    where = torch.device(device)
+    num_envs = config.vec.num_envs
+    if backend == MULTIPROCESSING:
+        num_workers, batch_envs = divide(config.vec)
+        return MultiprocessingVectorEnv(
+            recipe,
+            num_envs,
+            num_workers,
+            batch_envs,
+            where,
+            zero_copy=config.vec.zero_copy,
+            timeout_seconds=config.vec.timeout_seconds,
+        )
     native = backend == NATIVE
     threads = num_threads or torch.get_num_threads()
-    shard = recipe.make_shard(config.vec.num_envs, num_threads=threads if native else 1, native=native)
-    return LocalVectorEnv(shard, torch.device(device), backend)
+    shard = recipe.make_shard(num_envs, num_threads=threads if native else 1, native=native)
+    return LocalVectorEnv(shard, where, backend)
+
+
+def divide(vec: VecSection) -> tuple[int, int]:
+    """Workers and environments per batch.
+
+    Raises:
+        InfeasibleConfigError: they do not divide the environments.
+    """
+    num_envs = vec.num_envs
+    num_workers = num_envs if vec.num_workers == "auto" else vec.num_workers
+    batch_envs = num_envs if vec.batch_size == "auto" else vec.batch_size
+    if num_envs % num_workers:
+        raise _indivisible(
+            "num_workers", num_workers, f"{num_envs} environments do not divide among them", num_envs
+        )
+    if num_envs % batch_envs:
+        raise _indivisible("batch_size", batch_envs, f"it does not divide {num_envs} environments", num_envs)
+    per_worker = num_envs // num_workers
+    if batch_envs % per_worker:
+        raise InfeasibleConfigError(
+            "A batch must be made by whole workers.",
+            place=Place(section="vec", key="batch_size"),
+            value=batch_envs,
+            rule=f"A multiple of num_envs / num_workers = {num_envs} / {num_workers} = {per_worker}.",
+            remedy=f"Set it to {max(1, batch_envs // per_worker) * per_worker} or change num_workers.",
+        )
+    return num_workers, batch_envs
+
+
+def _indivisible(key: str, value: int, what: str, num_envs: int) -> InfeasibleConfigError:
+    divisors = [one for one in range(1, num_envs + 1) if num_envs % one == 0]
+    near = sorted(sorted(divisors, key=lambda one: abs(one - value))[:2])
+    return InfeasibleConfigError(
+        f"The number does not fit: {what}.",
+        place=Place(section="vec", key=key),
+        value=value,
+        remedy=f"Nearest that fit: {', '.join(map(str, near))}.",
+    )
