@@ -21,7 +21,9 @@ class QmcSampler:
         """See `Sampler.propose`."""
         parameters = history.space.parameters
         engine = qmc.Sobol(len(parameters), scramble=True, rng=abs(history.seed))
-        engine.fast_forward(len(history.trials))
+        if history.trials:
+            # SciPy's fast_forward(0) raises.
+            engine.fast_forward(len(history.trials))
         with warnings.catch_warnings():
             # A single point keeps no balance property to lose.
             warnings.simplefilter("ignore", UserWarning)

@@ -1,0 +1,74 @@
+"""The probability that a configuration crashes: a crash is no score, and telling it as one bends every model of scores.
+
+Bayesian logistic regression (Laplace approximation, probit-adjusted prediction: MacKay 1992) on linear and quadratic
+features. A run that is alive after a part of its length is only a part of a survivor: it weighs as much as the share of
+crashes that come before that length.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from sweeper.thaw.records import Array
+
+PRIOR_LOGIT = -2.5
+NEWTON_STEPS = 8
+
+
+class CrashModel:
+    """See the module."""
+
+    def __init__(self, dimensions: int, shortest: float) -> None:
+        shrink = min(1.0, 3.5 / math.sqrt(dimensions))
+        widths = np.concatenate([[3.0], np.full(dimensions, 2.0 * shrink), np.full(dimensions, shrink)])
+        self._precision = widths**-2.0
+        self._shortest = shortest
+        self._mode = np.zeros(2 * dimensions + 1)
+        self._mode[0] = PRIOR_LOGIT
+        self._at = self._mode
+        self._covariance = np.diag(widths**2)
+        self._crash_lengths = np.empty(0)
+
+    def fit(self, points: Array, lengths: Array, crashed: Array) -> None:
+        """Learns from runs: points (n, d), shares trained (n,), whether each crashed there (n,)."""
+        self._crash_lengths = np.sort(lengths[crashed > 0])
+        weight = np.where(crashed > 0, 1.0, self.exposure(lengths))
+        features = _features(points)
+        at = self._mode.copy()
+        for _ in range(NEWTON_STEPS):
+            p = _sigmoid(features @ at)
+            hessian = (features * (weight * p * (1 - p))[:, None]).T @ features + np.diag(self._precision)
+            step = np.linalg.solve(
+                hessian, features.T @ (weight * (crashed - p)) - self._precision * (at - self._mode)
+            )
+            at = at + step * min(1.0, 4.0 / max(float(np.abs(step).max()), 1e-9))
+        self._at, self._covariance = at, np.linalg.inv(hessian)
+
+    def exposure(self, lengths: Array) -> Array:
+        """The share of crashes that have happened by these lengths, from past crashes and a log-uniform prior."""
+        prior = 1 - np.log(np.clip(lengths, self._shortest / 2, 1.0)) / math.log(self._shortest / 2)
+        seen = np.searchsorted(self._crash_lengths, lengths, side="right")
+        return (prior + seen) / (1 + len(self._crash_lengths))
+
+    def probability(self, points: Array) -> Array:
+        """Of a crash before full length, for fresh runs (n,)."""
+        features = _features(points)
+        variance = ((features @ self._covariance) * features).sum(1)
+        return _sigmoid(features @ self._at / np.sqrt(1 + math.pi / 8 * variance))
+
+    def remaining(self, points: Array, lengths: Array) -> Array:
+        """Of a crash before full length, for runs that have come this far (n,)."""
+        p, seen = self.probability(points), np.clip(self.exposure(lengths), 0, 1)
+        seen = np.where(lengths >= 1 - 1e-9, 1.0, seen)
+        return p * (1 - seen) / (1 - p * seen)
+
+
+def _features(points: Array) -> Array:
+    z = 2 * points - 1
+    return np.hstack([np.ones((len(z), 1)), z, 1.5 * z * z - 0.5])
+
+
+def _sigmoid(a: Array) -> Array:
+    return np.asarray(1 / (1 + np.exp(-np.clip(a, -30, 30))))

@@ -1,0 +1,45 @@
+"""What the method can be told; the defaults are what the benchmarks chose (docs/search.md has the ablations)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from sweeper.thaw.surrogate import Prior
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Knobs of the core.
+
+    Attributes:
+        rungs: shares of a full run at which runs pause.
+        first_rung: index of the rung of the first run, the config as written.
+        compression: added to scores scaled to [0, 1] before the logarithm; large means no logarithm.
+        verify: least share of all cost that goes to the long parts of runs, those of the leaders.
+        long_from: share of a full run from which on a run counts as long.
+        overhead: cost of any start or resume, as a share of a full run.
+        correlation_power: how strongly a short look counts less than a long one.
+        risk: standard deviations that are taken off before a run is recommended.
+        num_candidates: points per round of proposals.
+        rounds: of refinement.
+        max_rows: observations that the surrogate keeps.
+        tune_rows: observations that its hyperparameters are fitted to.
+        tune_iterations: of L-BFGS.
+        prior: of the surrogate.
+    """
+
+    rungs: tuple[float, ...] = (0.04, 0.08, 0.16, 0.32, 0.6, 1.0)
+    first_rung: int = 2
+    compression: float = 0.1
+    verify: float = 0.35
+    long_from: float = 0.16
+    overhead: float = 0.03
+    correlation_power: float = 1.0
+    risk: float = 0.5
+    num_candidates: int = 300
+    rounds: int = 3
+    repeats: int = 3
+    max_rows: int = 350
+    tune_rows: int = 120
+    tune_iterations: int = 12
+    prior: Prior = field(default_factory=Prior)
