@@ -34,7 +34,8 @@ class Checkpoint:
         epoch, agent_steps, uptime_seconds: the counters.
         random: generator name → its state.
         collector: where each row stands: the agent's states, resets, and the batch that waits for an answer.
-        vector: the environments' own state, None where they cannot give it (then a resume begins new episodes).
+        vector: the environments' own state, None where they cannot give it (then a resume begins new
+            episodes).
     """
 
     config_text: str
@@ -61,8 +62,8 @@ def list_checkpoints(folder: Path) -> list[Path]:
 def save_checkpoint(checkpoint: Checkpoint, folder: Path) -> Path:
     """Write a checkpoint into a run's folder and remove all but the newest few.
 
-    The file appears under its name only when all of it is on the disk, so that a crash or a full disk leaves the
-    checkpoints before it as they were.
+    The file appears under its name only when all of it is on the disk, so that a crash or a full disk leaves
+    the checkpoints before it as they were.
 
     Raises:
         CheckpointError: it cannot be written.
@@ -88,7 +89,8 @@ def save_checkpoint(checkpoint: Checkpoint, folder: Path) -> Path:
             place=Place(file=str(path)),
             remedy="See that the disk has room and the folder may be written to.",
         ) from error
-    # Names, not times: of a run that was resumed from an old checkpoint the newer ones are overwritten in turn.
+    # Names, not times: of a run that was resumed from an old checkpoint the newer ones are overwritten in
+    # turn.
     for old in list_checkpoints(folder)[:-NUM_KEPT]:
         old.unlink(missing_ok=True)
     return path
@@ -97,6 +99,13 @@ def save_checkpoint(checkpoint: Checkpoint, folder: Path) -> Path:
 def _fields_of(checkpoint: Checkpoint) -> dict[str, Any]:
     """The fields by name, without copying tensors."""
     return {name: getattr(checkpoint, name) for name in Checkpoint.__dataclass_fields__}
+
+
+def _check_sums(path: Path) -> None:
+    with zipfile.ZipFile(path) as archive:
+        damaged = archive.testzip()
+    if damaged is not None:
+        raise zipfile.BadZipFile(f"{damaged} does not match its checksum")
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
@@ -110,10 +119,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
         raise CheckpointError("There is no such checkpoint.", place=place)
     try:
         # torch.load would take a flipped bit for a weight; the archive's checksums do not.
-        with zipfile.ZipFile(path) as archive:
-            damaged = archive.testzip()
-        if damaged is not None:
-            raise zipfile.BadZipFile(f"{damaged} does not match its checksum")
+        _check_sums(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
     except (
         OSError,

@@ -1,4 +1,4 @@
-"""What a run sets in torch while it lasts: the device, deterministic kernels, threads. All of it is put back."""
+"""What a run sets in torch while it lasts (device, kernels, threads), and that all of it is put back."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from trainer.errors import DeviceError, Place
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
     from trainer.config import TrainSection
 
 

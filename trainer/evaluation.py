@@ -17,6 +17,7 @@ from trainer.vector import make_vector
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
     from trainer.config import Config
     from trainer.policies import ActionDistribution
     from trainer.vector.base import StepBatch, VectorEnv
@@ -43,13 +44,14 @@ def evaluate(
 ) -> Evaluation:
     """Play episodes and score them by `[sweep] metric`.
 
-    Episode i is the first one of an environment seeded `seed + i`, so that two agents meet the same episodes. With
-    several agents in an environment its score is their mean.
+    Episode i is the first one of an environment seeded `seed + i`, so that two agents meet the same episodes.
+    With several agents in an environment its score is their mean.
 
     Args:
         config: resolved or not; its backend and number of environments are replaced.
         checkpoint: a file, or a live agent as `train` has it.
         episodes: how many, at least one.
+        seed: of the first episode's environment, and of sampled actions.
         greedy: take the likeliest actions instead of sampling.
         max_steps: an episode that takes longer is cut off and scored by its rewards so far.
         on_heartbeat: called at every environment step.

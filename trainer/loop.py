@@ -18,13 +18,14 @@ from trainer.optimizers import make_optimizer, set_learning_rate
 from trainer.policies import make_distribution, make_policy
 from trainer.ppo.rollout import Collector, RolloutBuffer
 from trainer.ppo.schedule import learning_rate_at, prio_beta_at
-from trainer.ppo.update import Coefficients, Learner, Plan
+from trainer.ppo.update import Coefficients, Learner, Plan, is_finite
 from trainer.records import Directive, EnvironmentFacts, Progress, RunStatus, TrainResult
 from trainer.vector import make_vector, probe
 
 if TYPE_CHECKING:
-    from pathlib import Path
     from collections.abc import Callable, Iterator
+    from pathlib import Path
+
     from trainer.config import Config
     from trainer.records import OnHeartbeat, OnProgress
     from trainer.vector.base import VectorEnv
@@ -45,8 +46,8 @@ def train(
         config: resolved or not.
         on_progress: called once an epoch; its answer says whether to go on.
         folder: where checkpoints go (`checkpoints/` in it); None keeps none.
-        resume_from: a checkpoint to go on from. Where the environments can save their state, the rest of the run is
-            bit-identical to a run that was never interrupted; elsewhere new episodes begin.
+        resume_from: a checkpoint to go on from. Where the environments can save their state, the rest of the
+            run is bit-identical to a run that was never interrupted; elsewhere new episodes begin.
         on_heartbeat: called at every environment step and every minibatch.
         vector: an environment kept from an earlier run with the same settings; it is left open.
 
@@ -224,7 +225,8 @@ class Trainer:
         began = time.perf_counter()
         settings, counters = self.config.train, self.counters
         done = counters.agent_steps / self.total_agent_steps
-        # The correction for priorities is whole in the last epoch, hence the share of the epochs before the last.
+        # The correction for priorities is whole in the last epoch, hence the share of the epochs before the
+        # last.
         beta_done = counters.agent_steps / max(1, self.total_agent_steps - self.batch_steps)
         learning_rate = learning_rate_at(
             done, settings.learning_rate, anneal=settings.anneal_lr, min_ratio=settings.min_lr_ratio
@@ -264,8 +266,7 @@ class Trainer:
             raise EnvironmentFault("No agent took a step in a whole epoch: every row was marked as absent.")
         wrong = [name for name, value in losses.items() if value - value != 0.0]
         if not wrong:
-            norms = torch._foreach_norm(self.learner.parameters)
-            if bool(torch.stack(norms).isfinite().all()):
+            if is_finite(self.learner.parameters):
                 return
             wrong = ["the policy's weights"]
         raise NotFiniteError(
@@ -340,7 +341,7 @@ def _memory_faults_explained() -> Iterator[None]:
         raise MemoryExhaustedError(
             "The device has run out of memory.",
             on_device=True,
-            remedy="Lower train.max_minibatch_size, or set train.cpu_offload to keep observations on the host.",
+            remedy="Lower train.max_minibatch_size, or set train.cpu_offload to keep observations outside.",
         ) from error
     except MemoryError as error:
         raise _host_memory_error() from error
@@ -354,5 +355,5 @@ def _host_memory_error() -> MemoryExhaustedError:
     return MemoryExhaustedError(
         "The machine has run out of memory.",
         on_device=False,
-        remedy="Lower train.batch_size, train.max_minibatch_size or vec.num_envs, or run fewer trials side by side.",
+        remedy="Lower train.batch_size, train.max_minibatch_size or vec.num_envs, or fewer trials at once.",
     )

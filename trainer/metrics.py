@@ -41,8 +41,8 @@ def summarise_episodes(episodes: Episodes, metric: str) -> tuple[float | None, d
         mean = values.nanmean().item()
         if math.isfinite(mean):
             metrics[f"environment/{name}"] = mean
-    values = metric_of_episodes(metric, returns, lengths, extra)
-    score = values.nanmean().item() if values is not None else math.nan
+    chosen = metric_of_episodes(metric, returns, lengths, extra)
+    score = chosen.nanmean().item() if chosen is not None else math.nan
     if not math.isfinite(score):
         return None, metrics
     metrics["environment/score"] = score

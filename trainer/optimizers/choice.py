@@ -31,7 +31,8 @@ def make_optimizer(config: Config, policy: nn.Module) -> torch.optim.Optimizer:
 
 
 def _rate(value: float, parameters: list[nn.Parameter]) -> float | torch.Tensor:
-    # On CUDA a tensor, which a captured step reads anew at every replay; on the CPU a plain number is quicker.
+    # On CUDA a tensor, which a captured step reads anew at every replay; on the CPU a plain number is
+    # quicker.
     device = parameters[0].device
     return torch.tensor(value, device=device) if device.type == "cuda" else value
 

@@ -1,12 +1,13 @@
 """Muon: momentum, made orthogonal. Jordan et al., "Muon: an optimizer for hidden layers" (2024).
 
-Matrices and convolution kernels take a step along the nearest (semi-)orthogonal matrix to their Nesterov momentum,
-found by five Newton-Schulz steps; everything else, and the output head, takes an Adam step at the same rate.
+Matrices and convolution kernels take a step along the nearest (semi-)orthogonal matrix to their Nesterov
+momentum, found by five Newton-Schulz steps; everything else, and the output head, takes an Adam step at the
+same rate.
 """
 
 from __future__ import annotations
 
-from typing import Any, TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -26,9 +27,9 @@ GRAM_ASPECT = 2.0
 def orthogonalise(matrix: torch.Tensor, eps: float = 1e-8) -> torch.Tensor:
     """Singular values of a matrix (n, m) moved near 1 (0.7 … 1.2), in float32 or wider.
 
-    Wide matrices are iterated on as X ← P(XXᵀ) X with the n × n products gathered first: P only ever multiplies
-    from the left and commutes with the Gram matrix, so that X itself is touched twice instead of at every step.
-    In bfloat16 this blows up on decaying spectra, hence float32.
+    Wide matrices are iterated on as X ← P(XXᵀ) X with the n × n products gathered first: P only ever
+    multiplies from the left and commutes with the Gram matrix, so that X itself is touched twice instead of
+    at every step. In bfloat16 this blows up on decaying spectra, hence float32.
     """
     tall = matrix.shape[0] > matrix.shape[1]
     wide = matrix.mT if tall else matrix
@@ -65,8 +66,8 @@ class Muon(torch.optim.Optimizer):
     """Muon for weights of two and more axes, Adam for the rest.
 
     An orthogonal step of size lr, scaled by sqrt(rows / columns) where rows exceed columns, changes a layer's
-    outputs by at most about lr for inputs of unit scale; so does an Adam step of size lr on a bias. One learning
-    rate therefore serves both.
+    outputs by at most about lr for inputs of unit scale; so does an Adam step of size lr on a bias. One
+    learning rate therefore serves both.
 
     Args:
         policy: its parameters; those of modules whose attribute `adam_only` is true go to Adam.
@@ -137,8 +138,8 @@ class Muon(torch.optim.Optimizer):
         steps = [state["step"] for state in states]
         torch._foreach_add_(steps, 1)
         torch._fused_adam_(
-            parameters,
-            [parameter.grad for parameter in parameters],
+            list[torch.Tensor](parameters),
+            [parameter.grad for parameter in parameters if parameter.grad is not None],
             [state["exp_avg"] for state in states],
             [state["exp_avg_sq"] for state in states],
             [],

@@ -76,6 +76,7 @@ class FeedForward(Agent):
 
     def initial_state(self, num_rows: int, device: torch.device) -> State:
         """Nothing to remember."""
+        del num_rows, device
         return ()
 
     def step(self, observations: torch.Tensor, state: State) -> tuple[torch.Tensor, torch.Tensor, State]:
@@ -91,6 +92,7 @@ class FeedForward(Agent):
         resets: torch.Tensor,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Whole segments, as one large batch."""
+        del state, resets
         body = cast("Body", self.body)
         steps, segments = observations.shape[:2]
         scores, values = body.decode_actions(body.encode_observations(observations.flatten(0, 1)))
@@ -104,8 +106,8 @@ LOG_DEVIATION_BOUNDS = (-5.0, 2.0)
 class Head(nn.Module):
     """Scores of the actions and the value from one matrix product.
 
-    The last output is the value. Continuous actions have a mean per number and one log deviation per number that
-    does not depend on the observation.
+    The last output is the value. Continuous actions have a mean per number and one log deviation per number
+    that does not depend on the observation.
     """
 
     adam_only = True

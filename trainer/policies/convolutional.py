@@ -1,4 +1,4 @@
-"""`Convolutional`: the network of Mnih et al., "Human-level control through deep reinforcement learning" (2015)."""
+"""`Convolutional`: the network of Mnih et al., "Human-level control through deep RL" (Nature, 2015)."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 class PixelConvolution(nn.Conv2d):
     """A first convolution that takes bytes as they are.
 
-    Dividing a batch of frames by 255 is a pass over the whole batch; dividing the kernel instead is a pass over
-    a few thousand weights, and exact in the same sense. 0 … 255 are also exact in bfloat16.
+    Dividing a batch of frames by 255 is a pass over the whole batch; dividing the kernel instead is a pass
+    over a few thousand weights, and exact in the same sense. 0 … 255 are also exact in bfloat16.
     """
 
     def __init__(

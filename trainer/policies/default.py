@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import torch
@@ -50,15 +51,14 @@ class Policy(nn.Module):
         self.scale = 1 / 255 if observation_layout.dtype == torch.uint8 else 1.0
         widths = [math.prod(observation_layout.shape)] + [hidden_size] * num_layers
         layers: list[nn.Module] = []
-        for width, next_width in zip(widths, widths[1:], strict=False):
+        for width, next_width in pairwise(widths):
             layers += [initialise(nn.Linear(width, next_width)), ACTIVATIONS[activation]()]
         self.layers = nn.Sequential(*layers)
         self.head = Head(hidden_size, action_layout)
 
     def encode_observations(self, observations: torch.Tensor) -> torch.Tensor:
         """(B, *O) → (B, hidden_size)."""
-        first = self.layers[0].weight
-        flat = observations.flatten(1).to(first.dtype)
+        flat = observations.flatten(1).to(self.head.linear.weight.dtype)
         hidden: torch.Tensor = self.layers(flat if self.scale == 1.0 else flat * self.scale)
         return hidden
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import torch
@@ -78,7 +79,7 @@ class ProcgenResnet(nn.Module):
         channels, height, width = (shape[2], shape[0], shape[1]) if self.colours_last else shape
         self.scale = 1 / 255 if observation_layout.dtype == torch.uint8 else 1.0
         widths = (channels, cnn_width, 2 * cnn_width, 2 * cnn_width)
-        self.stages = nn.Sequential(*(Stage(a, b) for a, b in zip(widths, widths[1:], strict=False)))
+        self.stages = nn.Sequential(*(Stage(*pair) for pair in pairwise(widths)))
         pooled = [-(-size // 8) for size in (height, width)]
         self.dense = initialise(nn.Linear(2 * cnn_width * pooled[0] * pooled[1], mlp_width))
         self.head = Head(mlp_width, action_layout)

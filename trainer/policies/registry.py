@@ -18,6 +18,7 @@ from trainer.policies.procgen_resnet import ProcgenResnet
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
     from trainer.config import Config
     from trainer.vector.base import ActionLayout, ObservationLayout
 
@@ -46,7 +47,7 @@ def make_policy(config: Config, observation_layout: ObservationLayout, action_la
     ]
     if missing or not isinstance(body, nn.Module):
         raise ConfigError(
-            f"{config.base.policy_name} is no policy: it lacks {', '.join(missing) or 'nn.Module as its base'}.",
+            f"{config.base.policy_name} is no policy: it lacks {', '.join(missing) or 'its base nn.Module'}.",
             place=Place(section="base", key="policy_name"),
             rule="A policy is an nn.Module with hidden_size, encode_observations and decode_actions.",
         )

@@ -95,14 +95,14 @@ class DiscreteActions(ActionDistribution):
         return torch.stack(log_probs).sum(0), torch.stack(entropies).sum(0)
 
     def _parts(self, scores: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        return (scores,) if self.width == 1 else scores.split(self.sizes, dim=-1)
+        return (scores,) if self.width == 1 else torch.split(scores, list(self.sizes), dim=-1)
 
 
 class GaussianActions(ActionDistribution):
     """Independent normal distributions: means and log deviations stand side by side.
 
-    The sample itself is stored and its density is learnt from; the environment gets it clipped to its bounds, which
-    is part of the environment as far as the policy can tell.
+    The sample itself is stored and its density is learnt from; the environment gets it clipped to its bounds,
+    which is part of the environment as far as the policy can tell.
     """
 
     dtype = torch.float32
@@ -117,7 +117,7 @@ class GaussianActions(ActionDistribution):
 
     def sample(self, scores: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
         """Mean plus deviation times noise."""
-        mean, log_deviation = scores.split(self.width, dim=-1)
+        mean, log_deviation = scores[..., : self.width], scores[..., self.width :]
         return mean + log_deviation.exp() * noise
 
     def greedy(self, scores: torch.Tensor) -> torch.Tensor:
@@ -126,7 +126,7 @@ class GaussianActions(ActionDistribution):
 
     def log_probs(self, scores: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
         """Log-densities."""
-        mean, log_deviation = scores.split(self.width, dim=-1)
+        mean, log_deviation = scores[..., : self.width], scores[..., self.width :]
         deviates = (actions - mean) * (-log_deviation).exp()
         return -(0.5 * deviates.square() + log_deviation).sum(-1) - 0.5 * self.width * math.log(2 * math.pi)
 

@@ -1,13 +1,13 @@
 """Advantages: V-trace targets with a lambda, which are GAE while the policy has not moved.
 
-With importance ratios r_t, ρ_t = min(r_t, rho_clip), c_t = min(r_t, c_clip) and n_t the value of what follows step t
-(the next step's value, zero after a termination, the final observation's value after a truncation):
+With importance ratios r_t, rho_t = min(r_t, rho_clip), c_t = min(r_t, c_clip) and n_t the value of what
+follows step t (the next step's value, zero after a termination, the final observation's after a truncation):
 
-    δ_t = ρ_t (reward_t + γ n_t - value_t)
-    A_t = δ_t + γ λ c_t A_{t+1}        (the second term is cut where an episode ends)
+    delta_t = rho_t (reward_t + gamma n_t - value_t)
+    A_t     = delta_t + gamma lambda c_t A_{t+1}      (the second term is cut where an episode ends)
 
-Espeholt et al., "IMPALA" (2018), equation 1, with Schulman et al.'s λ ("High-dimensional continuous control using
-generalized advantage estimation", 2016, equation 16); both clips at 1 and r = 1 give the latter exactly.
+Espeholt et al., "IMPALA" (2018), equation 1, with the lambda of Schulman et al., "High-dimensional continuous
+control using generalized advantage estimation" (2016), equation 16; ratios of 1 give the latter exactly.
 
 All arrays are time first: (T, S).
 """
@@ -25,10 +25,11 @@ class Transitions:
 
     Attributes:
         rewards: float32 (T, S).
-        following_values: float32 (T, S): the value to bootstrap from after step t where the episode ends there by
-            truncation, zero where it ends by termination; unused elsewhere except in the last row, which holds the
-            value of the observation after the segment.
-        cut: bool (T, S): the step's successor in the segment belongs to another episode (or the step is dead).
+        following_values: float32 (T, S): the value to bootstrap from after step t where the episode ends
+            there by truncation, zero where it ends by termination; unused elsewhere except in the last row,
+            which holds the value of the observation after the segment.
+        cut: bool (T, S): the step's successor in the segment belongs to another episode (or the step is
+            dead).
         live: bool (T, S): False for steps that never happened; their advantage is zero.
     """
 
@@ -77,7 +78,7 @@ def accumulate_in_place(deltas: torch.Tensor, decays: torch.Tensor) -> torch.Ten
 
 
 def accumulate_by_doubling(deltas: torch.Tensor, decays: torch.Tensor) -> torch.Tensor:
-    """The same in ⌈log2 T⌉ rounds: each merges every step with the one 2^k later (Hillis and Steele, 1986)."""
+    """The same in log2 T rounds: each merges every step with the one 2^k later (Hillis, Steele, 1986)."""
     sums, factors = deltas, decays
     reach = 1
     while reach < len(sums):

@@ -1,6 +1,7 @@
 """PPO's losses: Schulman et al., "Proximal policy optimization algorithms" (2017), equations 7 and 9.
 
-Every mean is a sum over the live steps divided by a weight that the caller gives: the number of live steps of the
+Every mean is a sum over the live steps divided by a weight that the caller gives: the number of live steps of
+    the
 whole minibatch, so that pieces of a minibatch add up to the whole (gradient accumulation).
 """
 
@@ -60,10 +61,13 @@ def ppo_loss(
     """The loss to minimise, its parts, and the ratios.
 
     Args:
+        inputs: one piece of a minibatch.
+        coefficients: the weights and clips.
         total_weight: live steps of the whole minibatch.
 
     Returns:
-        The loss (scalar, with gradient); detached parts in the order of `LOSS_NAMES`; ratios (T, M), detached.
+        The loss (scalar, with gradient); detached parts in the order of `LOSS_NAMES`; ratios (T, M),
+        detached.
     """
     log_ratios = inputs.log_probs - inputs.old_log_probs
     ratios = log_ratios.exp()

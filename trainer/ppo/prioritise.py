@@ -1,6 +1,7 @@
 """Which segments a minibatch learns from: those with large advantages more often, and corrected for it.
 
-Schaul et al., "Prioritized experience replay" (2016), equation 1 and section 3.4, on segments instead of steps.
+Schaul et al., "Prioritized experience replay" (2016), equation 1 and section 3.4, on segments instead of
+steps.
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ PRIORITY_FLOOR = 1e-6
 
 def segment_probabilities(advantages: torch.Tensor, alpha: torch.Tensor) -> torch.Tensor:
     """Probabilities (S,) ∝ (Σ_t |A_t|)^alpha + floor, from advantages (T, S); alpha = 0 is uniform."""
-    priorities = advantages.abs().sum(0).pow(alpha) + PRIORITY_FLOOR
+    # What is not finite is found out by the loss; drawing from it would bring a CUDA device down.
+    sizes = torch.nan_to_num(advantages.abs().sum(0), nan=0.0, posinf=0.0)
+    priorities = sizes.pow(alpha) + PRIORITY_FLOOR
     return priorities / priorities.sum()
 
 
@@ -23,7 +26,7 @@ def importance_weights(probabilities: torch.Tensor, chosen: torch.Tensor, beta: 
 
 
 def draw_segments(probabilities: torch.Tensor, count: int, generator: torch.Generator) -> torch.Tensor:
-    """`count` different segments, drawn in proportion to their probabilities one after the other, in rising order.
+    """`count` different segments, drawn by their probabilities one after the other, in rising order.
 
     The order within a minibatch means nothing to the loss, and gathering in rising order is kinder to caches.
     """

@@ -1,6 +1,7 @@
 """Collecting experience: the agent acts in a vector environment, every step goes to its place in a buffer.
 
-A buffer is time first: column s of (T, S) is a segment, T successive steps of one row. When S is a multiple of the
+A buffer is time first: column s of (T, S) is a segment, T successive steps of one row. When S is a multiple
+    of the
 rows, a row fills several segments one after the other (rounds): round r of row n is column r N + n.
 """
 
@@ -16,6 +17,7 @@ from trainer.ppo.advantage import Transitions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
     from trainer.policies.base import Agent, State
     from trainer.policies.sampling import ActionDistribution
     from trainer.vector.base import ObservationLayout, StepBatch, VectorEnv
@@ -64,7 +66,12 @@ class RolloutBuffer:
         """Memory for `num_segments` segments of `horizon` steps.
 
         Args:
+            horizon: T.
+            num_segments: S.
+            layout: of the observations.
+            distribution: of the actions.
             state: an agent's state of any number of rows, for its shapes.
+            device: of everything but offloaded observations.
             offload: keep the observations in pinned host memory.
         """
         shape = (horizon, num_segments)
@@ -147,9 +154,9 @@ class _Early:
 class Collector:
     """Fills buffers from one vector environment, and remembers where each row stands in between.
 
-    A synchronous environment returns every row each time. The groups of an asynchronous one arrive in turn; a group
-    that is through with its part of the rollout before the others must go on stepping, and these early steps, taken by
-    the policy of before the update, open the next rollout. V-trace corrects for their age.
+    A synchronous environment returns every row each time. The groups of an asynchronous one arrive in turn; a
+    group that is through with its part of the rollout before the others must go on stepping, and these early
+    steps, taken by the policy of before the update, open the next rollout. V-trace corrects for their age.
 
     Args:
         vector: reset already or to be reset by `begin`.
@@ -375,7 +382,7 @@ class Collector:
         buffer.following_values[t, columns] = values * ~cut
 
     def _bootstrap(self, group: int, batch: StepBatch, buffer: RolloutBuffer) -> None:
-        """Value what follows the last steps of the group that closes the rollout (it acts after the update)."""
+        """Value what follows the last steps of the group that closes the rollout, and acts later."""
         rows = self._rows(group)
         state = tuple(part[rows] * (~self.resets[rows]).unsqueeze(-1) for part in self.state)
         _, values, _ = self.agent.step(batch.observations, state)

@@ -6,7 +6,7 @@ import math
 
 
 def learning_rate_at(progress: float, learning_rate: float, *, anneal: bool, min_ratio: float) -> float:
-    """The learning rate when `progress` (0 … 1) of the run is done: a cosine from all of it to `min_ratio` of it.
+    """The learning rate when `progress` (0 … 1) of the run is done: a cosine from 1 to `min_ratio` of it.
 
     Loshchilov and Hutter, "SGDR" (2017), equation 5, without restarts.
     """

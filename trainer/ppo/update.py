@@ -12,7 +12,8 @@ from trainer.ppo.loss import LOSS_NAMES, LossCoefficients, LossInputs, normalise
 from trainer.ppo.prioritise import draw_segments, importance_weights, segment_probabilities
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
+
     from trainer.policies.base import Agent
     from trainer.policies.sampling import ActionDistribution
     from trainer.ppo.rollout import RolloutBuffer
@@ -45,7 +46,8 @@ class Plan:
         minibatch_segments: segments per gradient step.
         piece_segments: segments in memory at once; fewer than a minibatch's means gradients are accumulated.
         max_grad_norm: longer gradients are scaled down to it.
-        prioritised: False (prio_alpha = 0) deals all segments out in random order, each once before any twice.
+        prioritised: False (prio_alpha = 0) deals all segments out in random order, each once before any
+            twice.
     """
 
     num_minibatches: int
@@ -81,7 +83,8 @@ class Learner:
     """Updates an agent from a buffer.
 
     Args:
-        apply_agent: what runs the agent on whole segments; the agent itself, or a compiled or lower-precision form.
+        apply_agent: what runs the agent on whole segments; the agent itself, or a compiled or lower-precision
+            form.
         on_minibatch: called at every gradient step.
     """
 
@@ -116,7 +119,8 @@ class Learner:
         deck = torch.empty(0, dtype=torch.int64, device=values.device)
         for _ in range(self.plan.num_minibatches):
             self.on_minibatch()
-            # Both move with the policy: values and ratios of the segments learnt from so far are the newest known.
+            # Both move with the policy: values and ratios of the segments learnt from so far are the newest
+            # known.
             advantages = compute_advantages(
                 transitions,
                 values,
@@ -215,6 +219,12 @@ def take_observations(buffer: RolloutBuffer, columns: torch.Tensor) -> torch.Ten
     if observations.device == columns.device:
         return observations.index_select(1, columns)
     return observations.index_select(1, columns.to(observations.device)).to(columns.device)
+
+
+def is_finite(parameters: Sequence[torch.Tensor]) -> bool:
+    """Whether all weights are finite; waits for the device once."""
+    # A sum of squares is finite only where every term is (weights near float32's limit are lost anyway).
+    return bool(torch.stack([parameter.detach().square().sum() for parameter in parameters]).isfinite().all())
 
 
 def explained_variance(values: torch.Tensor, returns: torch.Tensor, live: torch.Tensor) -> torch.Tensor:
