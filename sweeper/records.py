@@ -138,10 +138,14 @@ class Assignment:
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """The worker has begun: environments are being made."""
+    """The worker has begun: environments are being made.
+
+    `agent_steps` are those of the checkpoint that it goes on from, 0 at the beginning.
+    """
 
     uuid: str
     pid: int
+    agent_steps: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,27 +6,31 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from sweeper.records import Assignment, Event, Verdict
+    from sweeper.trial import Survey
     from trainer.config import Config
     from trainer.errors import FailureKind
-    from trainer.records import EnvironmentFacts
 
 
 class Launcher(Protocol):
     """Runs trials somewhere. Used from one thread only; never touches the study.
 
-    For each launched trial the events are: at most one Started, then Reported in order of agent steps, then exactly
-    one Finished, whatever happens to the worker. A slot is free again once its Finished has been handed out.
+    For each launched trial the events are: at most one Started, then Reported in order of agent steps, then
+    exactly one Finished, whatever happens to the worker. Its slot is free again once that has been handed out.
     """
 
     @property
     def slots(self) -> int:
         """How many trials run side by side; may grow while it runs (`--join`)."""
 
+    @property
+    def num_threads(self) -> int:
+        """CPU threads that each trial gets, where its config does not say."""
+
     def free_slots(self) -> int:
         """Slots that can take an assignment now."""
 
-    def probe(self, config: Config) -> EnvironmentFacts:
-        """What must be known of the environment before a config can be resolved.
+    def survey(self, config: Config) -> Survey:
+        """Find out what must be known of environment and machine before a config can be resolved; needs a free slot.
 
         Raises:
             PufferError: the environment cannot be made.
@@ -46,7 +50,7 @@ class Launcher(Protocol):
         """
 
     def events(self, timeout_seconds: float) -> list[Event]:
-        """What has happened, waiting up to `timeout_seconds` for a first event."""
+        """Hand out what has happened, waiting up to `timeout_seconds` for a first event."""
 
     def silent_seconds(self, uuid: str) -> float:
         """How long the worker of a running trial has given no sign of life."""

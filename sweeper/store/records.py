@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from sweeper.records import TrialState
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +43,7 @@ class StudySpec:
         settings: every fixed setting that makes scores comparable, full name → value.
         config: the whole config as INI text.
         artifacts_folder: where trial folders lie.
+        environment: its name, for people.
     """
 
     name: str
@@ -49,6 +54,7 @@ class StudySpec:
     settings: Mapping[str, Any]
     config: str
     artifacts_folder: Path
+    environment: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +120,7 @@ class StudyInfo:
     environment: str
     metric: str
     goals: tuple[str, ...]
-    counts: Mapping[str, int]
+    counts: Mapping[TrialState, int]
     best_score: float | None
     best_number: int | None
     max_runs: int | None

@@ -1,0 +1,105 @@
+"""The launcher that a config asks for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sweeper.launchers.cores import SlotPlan, plan_slots, usable_cores
+from sweeper.launchers.gpus import usable_gpus
+from sweeper.launchers.local import LocalLauncher
+from trainer.errors import DeviceError, Place
+
+if TYPE_CHECKING:
+    from sweeper.clock import Clock
+    from sweeper.launchers.base import Launcher
+    from sweeper.trial import Survey
+    from trainer.config import Config
+
+PROCESS_BACKENDS = frozenset({"multiprocessing", "ray"})
+"""Backends whose environment workers are processes that need cores of their own."""
+
+
+def make_launcher(config: Config, *, token: str | None = None, clock: Clock | None = None) -> Launcher:
+    """The launcher that `[sweep] launcher` names, with as many slots as the config and the machine give.
+
+    Raises:
+        DeviceError: GPUs that are not there.
+        MissingExtraError: Ray is asked for and not installed.
+    """
+    if config.sweep.launcher == "ray":
+        from sweeper.launchers.ray_cluster import RayLauncher
+
+        return RayLauncher.from_config(config, clock=clock)
+    backend = str(config.vec.backend).lower()
+    first = plan_for(config, backend)
+    return LocalLauncher(
+        first,
+        token=token,
+        clock=clock,
+        memory_limit_bytes=memory_limit_bytes(config),
+        replan=lambda survey: _after_survey(config, survey),
+    )
+
+
+def plan_for(config: Config, backend: str) -> SlotPlan:
+    """The slots of this machine for a config whose backend is known.
+
+    Raises:
+        DeviceError: GPUs that are not there.
+    """
+    sweep = config.sweep
+    gpus = chosen_gpus(config)
+    env_workers = 0
+    if backend in PROCESS_BACKENDS:
+        workers = config.vec.num_workers
+        env_workers = config.vec.num_envs if workers == "auto" else int(workers)
+        env_workers = min(env_workers, usable_cores())
+    return plan_slots(
+        workers=_number(sweep.workers),
+        gpus=gpus,
+        trials_per_gpu=_number(sweep.trials_per_gpu) or 1,
+        num_cores=usable_cores(),
+        env_workers=env_workers,
+        num_threads=_number(config.train.num_threads),
+    )
+
+
+def chosen_gpus(config: Config) -> tuple[int, ...]:
+    """The GPUs whose slots run trials; none where the config trains on the CPU or names one GPU by itself.
+
+    Raises:
+        DeviceError: `[sweep] gpus` names one that is not there.
+    """
+    device = str(config.train.device)
+    if device == "cpu" or device.startswith("cuda:"):
+        return ()
+    there = usable_gpus()
+    asked = config.sweep.gpus
+    if asked == "auto":
+        return there
+    wanted = tuple(int(index) for index in asked)
+    missing = [index for index in wanted if index not in there]
+    if missing:
+        raise DeviceError(
+            "There is no such GPU that PyTorch can use.",
+            place=Place(section="sweep", key="gpus"),
+            value=missing[0],
+            rule=f"This machine has {len(there)}.",
+            remedy="Leave gpus at auto.",
+        )
+    return wanted
+
+
+def memory_limit_bytes(config: Config) -> int | None:
+    """The memory that a trial may take, where `[sweep]` limits it."""
+    limit: Any = getattr(config.sweep, "memory_limit_gb", None)
+    return None if limit is None else int(float(limit) * 2**30)
+
+
+def _after_survey(config: Config, survey: Survey) -> SlotPlan:
+    backend = str(config.vec.backend).lower()
+    return plan_for(config, survey.environment.backend.lower() if backend == "auto" else backend)
+
+
+def _number(value: Any) -> int | None:
+    return None if value is None or value == "auto" else int(value)

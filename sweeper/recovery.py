@@ -1,0 +1,29 @@
+"""What an earlier sitting has left: a kill, a power cut and a Ctrl-C all end here."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sweeper.folder import read_curve_file
+from sweeper.records import TrialState
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sweeper.store.ledger import Ledger
+
+
+def recover(ledger: Ledger, on_note: Callable[[str], None]) -> list[str]:
+    """Put trials that were running back in the queue; the uuids of all that wait, by number.
+
+    What the workers had noted of their curves and the database had not heard is filled in, so that a trial that
+    goes on from its checkpoint has its whole curve.
+    """
+    cut_off = ledger.in_state(TrialState.RUNNING)
+    for trial in cut_off:
+        ledger.backfill(trial.uuid, read_curve_file(ledger.study.trial_folder(trial.number)))
+        ledger.change(trial.uuid, TrialState.QUEUED)
+    if cut_off:
+        numbers = ", ".join(str(trial.number) for trial in cut_off)
+        on_note(f"Cut off by the end of an earlier sweep, and continued now: trial {numbers}.")
+    return [trial.uuid for trial in ledger.in_state(TrialState.QUEUED)]

@@ -1,0 +1,433 @@
+"""The loop's view of its study: every trial in memory, up to date, and written behind.
+
+Only the holder of the study's lock has a ledger. Snapshots change at once; the database follows through the writer, so
+that neither a slot nor a search method ever waits for a disk.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+from optuna.distributions import BaseDistribution, distribution_to_json
+from optuna.storages._rdb import models
+from sqlalchemy import Connection, func, insert, select, update
+
+from sweeper.errors import StudyLockedError
+from sweeper.records import Observation, Trial, TrialState, Value
+from sweeper.score import Thinner
+from sweeper.store import lock, optuna_rows
+from sweeper.store.curves import append_points, cut_curve, read_curves
+from sweeper.store.requests import answer_request, read_requests
+from sweeper.store.rows import read_trials, trial_row
+from sweeper.store.tables import STUDIES, TRIALS
+from sweeper.store.writer import Writer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from sweeper.clock import Clock
+    from sweeper.store.records import CurvePoint, Request
+    from sweeper.store.study import StoredStudy
+    from trainer.errors import FailureKind
+
+FLUSH_INTERVAL_SECONDS = 1.0
+
+_PARAMETERS = models.TrialParamModel.__table__
+
+SHOWN_STATES = frozenset({TrialState.COMPLETE, TrialState.PRUNED})
+"""States that have objective values in Optuna."""
+
+
+@dataclass(slots=True)
+class _Unwritten:
+    """What the database does not know yet of a trial."""
+
+    points: list[CurvePoint] = field(default_factory=list)
+    observations: list[Observation] = field(default_factory=list)
+
+
+class Ledger:
+    """All trials of one study, for the process that runs it.
+
+    Args:
+        study: the study; its lock is taken.
+        clock: the sweep's.
+        on_note: told when the database makes the sweep wait; called from the writer's thread.
+        cost: what the objective `cost` counts: `uptime` or `agent_steps`.
+
+    Raises:
+        StudyLockedError: another process runs the study.
+    """
+
+    def __init__(
+        self,
+        study: StoredStudy,
+        clock: Clock,
+        *,
+        on_note: Callable[[str], None] | None = None,
+        cost: str = "uptime",
+        holder: lock.Holder | None = None,
+    ) -> None:
+        self.study = study
+        self._clock = clock
+        self._cost = cost
+        with study.engine.begin() as connection:
+            self._token = lock.take_lock(
+                connection, study.uuid, study.name, holder or lock.this_process(), clock
+            )
+        with study.engine.connect() as connection:
+            stored = read_trials(connection, study.uuid)
+        self._trials = {trial.uuid: trial for _, trial in stored}
+        self._ids = {trial.uuid: trial_id for trial_id, trial in stored}
+        self._thinners: dict[str, Thinner] = {}
+        self._unwritten: dict[str, _Unwritten] = {}
+        self._flushed_at = self._beaten_at = clock.monotonic()
+        self._counted_at = clock.monotonic()
+        url = study.engine.url
+        from pathlib import Path
+
+        path = Path(url.database) if url.get_backend_name() == "sqlite" and url.database else None
+        self.writer = Writer(study.engine, study.study_id, study.uuid, path=path, on_note=on_note)
+
+    # --- reading -------------------------------------------------------------------------------------------------
+
+    def trials(self) -> list[Trial]:
+        """Snapshots of all trials by number."""
+        return list(self._trials.values())
+
+    def trial(self, uuid: str) -> Trial:
+        """One trial as it stands."""
+        return self._trials[uuid]
+
+    def in_state(self, *states: TrialState) -> list[Trial]:
+        """Trials in one of these states, by number."""
+        return [trial for trial in self._trials.values() if trial.state in states]
+
+    def curve(self, uuid: str) -> list[CurvePoint]:
+        """The whole curve of a trial, what is not written yet included."""
+        self._write_progress(uuid)
+        curves: dict[str, list[CurvePoint]] = self.writer.call(
+            lambda connection: read_curves(connection, [uuid])
+        )
+        return curves.get(uuid, [])
+
+    def requests(self) -> list[Request]:
+        """Open requests in the order they came."""
+        with self.study.engine.connect() as connection:
+            return read_requests(connection, self.study.uuid)
+
+    # --- writing trials ------------------------------------------------------------------------------------------
+
+    def add(
+        self,
+        values: Mapping[str, Value],
+        *,
+        distributions: Mapping[str, BaseDistribution],
+        describe: Callable[[int], Mapping[str, object]],
+        total_agent_steps: int = 0,
+        state: TrialState = TrialState.RUNNING,
+        failure_kind: FailureKind | None = None,
+        failure_message: str = "",
+    ) -> Trial:
+        """Add a trial and hand it back with its number; waits for the database.
+
+        Args:
+            values: natural values of the swept parameters.
+            distributions: Optuna's, by name, for the same parameters.
+            describe: attributes of the trial from its number.
+            total_agent_steps: of its full length.
+            state: RUNNING, QUEUED or INFEASIBLE.
+            failure_kind: of an infeasible one.
+            failure_message: of an infeasible one.
+        """
+        now = self._clock.now()
+        uuid = str(uuid4())
+
+        def write(connection: Connection) -> tuple[int, Trial]:
+            number = int(
+                connection.execute(
+                    select(func.count())
+                    .select_from(optuna_rows.TRIALS)
+                    .where(optuna_rows.TRIALS.c.study_id == self.study.study_id)
+                ).scalar_one()
+            )
+            attributes = {"uuid": uuid, "phase": state.value, **describe(number)}
+            trial = Trial(
+                number=number,
+                uuid=uuid,
+                state=state,
+                values=dict(values),
+                total_agent_steps=total_agent_steps,
+                failure_kind=failure_kind,
+                failure_message=failure_message,
+                attributes=attributes,
+            )
+            moment = datetime.fromtimestamp(now, UTC).replace(tzinfo=None)
+            result = connection.execute(
+                insert(optuna_rows.TRIALS).values(
+                    study_id=self.study.study_id,
+                    number=number,
+                    state=optuna_rows.OPTUNA_STATES[state],
+                    datetime_start=moment,
+                    datetime_complete=moment if state is TrialState.INFEASIBLE else None,
+                )
+            )
+            trial_id = int(result.inserted_primary_key[0])  # type: ignore[index]
+            parameters = [
+                {
+                    "trial_id": trial_id,
+                    "param_name": name,
+                    "param_value": distributions[name].to_internal_repr(value),
+                    "distribution_json": distribution_to_json(distributions[name]),
+                }
+                for name, value in values.items()
+            ]
+            if parameters:
+                connection.execute(insert(_PARAMETERS), parameters)
+            shown = {**attributes, **_failure_attributes(trial)}
+            optuna_rows.write_attributes(connection, trial_id, shown)
+            row = trial_row(trial, study_uuid=self.study.uuid, trial_id=trial_id, changed_at=now)
+            connection.execute(insert(TRIALS).values(row))
+            self._touch(connection, now)
+            return trial_id, trial
+
+        trial_id, trial = self.writer.call(write)
+        self._ids[uuid] = trial_id
+        self._trials[uuid] = trial
+        self._thinners[uuid] = Thinner(total_agent_steps)
+        return trial
+
+    def change(
+        self, uuid: str, state: TrialState, *, attributes: Mapping[str, object] | None = None, **columns: Any
+    ) -> Trial:
+        """Move a trial to another state, with whatever else has changed of its snapshot; written soon, at once.
+
+        Args:
+            uuid: the trial.
+            state: its new state.
+            attributes: to set; others stay.
+            columns: other fields of `Trial`.
+        """
+        old = self._trials[uuid]
+        merged = {**old.attributes, **(attributes or {}), "phase": state.value}
+        trial = replace(old, state=state, attributes=merged, **columns)
+        self._write_progress(uuid)
+        self._trials[uuid] = trial
+        now = self._clock.now()
+        changed = {key: value for key, value in merged.items() if old.attributes.get(key) != value}
+        changed |= _failure_attributes(trial) | _spent_attributes(trial)
+        trial_id = self._ids[uuid]
+        values = self._objective_values(trial)
+
+        def write(connection: Connection) -> None:
+            optuna_rows.write_attributes(connection, trial_id, changed)
+            optuna_rows.write_state(connection, trial_id, state, values, now)
+            self._update_row(connection, trial, now)
+            self._touch(connection, now)
+
+        self.writer.put(write)
+        return trial
+
+    def begin_run(self, uuid: str, from_steps: int) -> Trial:
+        """A worker has begun a trial, at the start or from a checkpoint: what lies beyond it is forgotten."""
+        old = self._trials[uuid]
+        known = self.curve(uuid) if old.agent_steps or old.curve else []
+        kept = [point for point in known if point.agent_steps <= from_steps]
+        if not known or (
+            old.agent_steps <= from_steps and len(kept) == len(known) and uuid in self._thinners
+        ):
+            self._thinners.setdefault(uuid, Thinner(old.total_agent_steps))
+            return old
+        thinner, observations = Thinner.after(scored(kept), old.total_agent_steps)
+        self._thinners[uuid] = thinner
+        trial = replace(
+            old,
+            curve=tuple(observations),
+            agent_steps=kept[-1].agent_steps if kept else 0,
+            cost_seconds=kept[-1].cost_seconds if kept else 0.0,
+            score=observations[-1].score if observations else None,
+        )
+        self._trials[uuid] = trial
+        now, trial_id = self._clock.now(), self._ids[uuid]
+
+        def write(connection: Connection) -> None:
+            cut_curve(connection, uuid, from_steps + 1)
+            optuna_rows.write_observations(connection, trial_id, trial.curve, trial.total_agent_steps)
+            self._update_row(connection, trial, now)
+
+        self.writer.put(write)
+        return trial
+
+    def report(self, uuid: str, point: CurvePoint) -> tuple[Trial, Observation | None]:
+        """Add an epoch to a running trial: its snapshot, and the observation it has brought, if any."""
+        old = self._trials[uuid]
+        thinner = self._thinners.setdefault(uuid, Thinner(old.total_agent_steps))
+        observation = thinner.add(point.agent_steps, point.cost_seconds, point.score)
+        unwritten = self._unwritten.setdefault(uuid, _Unwritten())
+        unwritten.points.append(point)
+        trial = replace(
+            old,
+            agent_steps=point.agent_steps,
+            cost_seconds=point.cost_seconds,
+            curve=old.curve if observation is None else (*old.curve, observation),
+            score=old.score if observation is None else observation.score,
+        )
+        if observation is not None:
+            unwritten.observations.append(observation)
+        self._trials[uuid] = trial
+        return trial, observation
+
+    def backfill(self, uuid: str, points: Sequence[CurvePoint]) -> None:
+        """Add points that a worker has noted in the trial's folder and that a kill kept from being written."""
+        known = self.curve(uuid)
+        last = known[-1].agent_steps if known else 0
+        missing = [point for point in points if point.agent_steps > last]
+        if not missing:
+            return
+        trial = self._trials[uuid]
+        thinner, observations = Thinner.after(scored([*known, *missing]), trial.total_agent_steps)
+        self._thinners[uuid] = thinner
+        self._trials[uuid] = replace(
+            trial,
+            curve=tuple(observations),
+            agent_steps=missing[-1].agent_steps,
+            cost_seconds=missing[-1].cost_seconds,
+            score=observations[-1].score if observations else trial.score,
+        )
+        trial_id, now, filled = self._ids[uuid], self._clock.now(), self._trials[uuid]
+
+        def write(connection: Connection) -> None:
+            append_points(connection, uuid, missing)
+            optuna_rows.write_observations(connection, trial_id, filled.curve, filled.total_agent_steps)
+            self._update_row(connection, filled, now)
+
+        self.writer.put(write)
+
+    # --- the study itself ----------------------------------------------------------------------------------------
+
+    def describe(self, attributes: Mapping[str, object]) -> None:
+        """Set notes of the study, for our readers and for the dashboard."""
+        merged = {**self.study.attributes(), **attributes}
+
+        def write(connection: Connection) -> None:
+            mine = update(STUDIES).where(STUDIES.c.uuid == self.study.uuid)
+            connection.execute(mine.values(attributes=json.dumps(merged, default=str)))
+            optuna_rows.write_study_attributes(connection, self.study.study_id, attributes)
+
+        self.writer.put(write)
+
+    def set_max_runs(self, max_runs: int | None) -> None:
+        """Set the budget."""
+
+        def write(connection: Connection) -> None:
+            mine = update(STUDIES).where(STUDIES.c.uuid == self.study.uuid)
+            connection.execute(mine.values(max_runs=max_runs))
+            optuna_rows.write_study_attributes(connection, self.study.study_id, {"max_runs": max_runs})
+
+        self.writer.put(write)
+
+    def answer(self, request: Request, answer: str) -> None:
+        """Close a request with what came of it."""
+        now = self._clock.now()
+        self.writer.put(lambda connection: answer_request(connection, request.id, answer, now))
+
+    def tick(self) -> None:
+        """Do what is due: write progress, give a sign of life, count the time; raises what has stopped the writer.
+
+        Raises:
+            SweepError: the study is gone, its lock is lost, or the database refuses.
+        """
+        self.writer.check()
+        now = self._clock.monotonic()
+        if now - self._flushed_at >= FLUSH_INTERVAL_SECONDS and not self.writer.blocked:
+            self._flushed_at = now
+            for uuid in list(self._unwritten):
+                self._write_progress(uuid)
+        if now - self._beaten_at >= lock.BEAT_INTERVAL_SECONDS:
+            self._beaten_at = now
+            self._beat()
+
+    def close(self, *, abandon: bool = False) -> None:
+        """Write everything (unless the study is gone), give the lock back and end the writer."""
+        try:
+            if not abandon:
+                for uuid in list(self._unwritten):
+                    self._write_progress(uuid)
+                self._beat()
+                self.writer.call(lambda connection: lock.give_back(connection, self.study.uuid, self._token))
+        finally:
+            self.writer.close(abandon=abandon)
+
+    # --- inside --------------------------------------------------------------------------------------------------
+
+    def _write_progress(self, uuid: str) -> None:
+        unwritten = self._unwritten.pop(uuid, None)
+        if unwritten is None:
+            return
+        trial, trial_id, now = self._trials[uuid], self._ids[uuid], self._clock.now()
+
+        def write(connection: Connection) -> None:
+            append_points(connection, uuid, unwritten.points)
+            optuna_rows.add_observations(
+                connection, trial_id, unwritten.observations, trial.total_agent_steps
+            )
+            self._update_row(connection, trial, now)
+
+        self.writer.put(write)
+
+    def _update_row(self, connection: Connection, trial: Trial, now: float) -> None:
+        row = trial_row(trial, study_uuid=self.study.uuid, trial_id=self._ids[trial.uuid], changed_at=now)
+        connection.execute(update(TRIALS).where(TRIALS.c.uuid == trial.uuid).values(row))
+
+    def _touch(self, connection: Connection, now: float) -> None:
+        connection.execute(update(STUDIES).where(STUDIES.c.uuid == self.study.uuid).values(changed_at=now))
+
+    def _beat(self) -> None:
+        now, monotonic = self._clock.now(), self._clock.monotonic()
+        more, self._counted_at = monotonic - self._counted_at, monotonic
+        token, uuid, name = self._token, self.study.uuid, self.study.name
+
+        def write(connection: Connection) -> None:
+            if not lock.beat(connection, uuid, token, now):
+                raise StudyLockedError(f"Another process has taken over study {name!r}.")
+            mine = update(STUDIES).where(STUDIES.c.uuid == uuid)
+            connection.execute(mine.values(elapsed_seconds=STUDIES.c.elapsed_seconds + more, changed_at=now))
+
+        self.writer.put(write)
+
+    def _objective_values(self, trial: Trial) -> list[float] | None:
+        if trial.state not in SHOWN_STATES or trial.score is None:
+            return None
+        objectives = self.study.spec.objectives
+        if trial.state is TrialState.PRUNED and len(objectives) > 1:
+            return None
+        cost = trial.cost_seconds if self._cost == "uptime" else float(trial.agent_steps)
+        return [trial.score if name == "score" else cost for name in objectives]
+
+
+def scored(points: Sequence[CurvePoint]) -> list[Observation]:
+    """The points that have a score, as observations."""
+    return [
+        Observation(point.agent_steps, point.cost_seconds, point.score)
+        for point in points
+        if point.score is not None
+    ]
+
+
+def _failure_attributes(trial: Trial) -> dict[str, object]:
+    if trial.failure_kind is None:
+        return {}
+    return {"failure_kind": trial.failure_kind.value, "failure_message": trial.failure_message}
+
+
+def _spent_attributes(trial: Trial) -> dict[str, object]:
+    return {
+        "score": trial.score,
+        "cost_seconds": round(trial.cost_seconds, 3),
+        "agent_steps": trial.agent_steps,
+        "total_agent_steps": trial.total_agent_steps,
+    }

@@ -1,0 +1,337 @@
+"""Runs in the worker: an Assignment in, events out, verdicts back. The sweeper's only door to the trainer.
+
+Importing this module is cheap; torch and the environments are imported when something runs.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+import traceback
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+from sweeper.folder import CurveFile
+from sweeper.records import Assignment, Ending, Event, Finished, Observation, Reported, Verdict
+from sweeper.score import Thinner, final_score
+from sweeper.seeds import evaluation_seed
+from sweeper.store.records import CurvePoint
+from trainer.errors import (
+    CheckpointError,
+    FailureKind,
+    NotFiniteError,
+    PufferError,
+    TrainingError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from trainer.config import Config
+    from trainer.records import Directive, EnvironmentFacts, Progress, TrainResult
+    from trainer.vector.base import VectorEnv
+
+
+class Channel(Protocol):
+    """The worker's end of the line to the sweep."""
+
+    def send(self, event: Event) -> None:
+        """Say something; what needs no answer may be held back a moment."""
+
+    def verdict(self, *, wait: bool) -> Verdict | None:
+        """What the sweep has said; None if it has said nothing (and `wait` is off)."""
+
+    def beat(self) -> None:
+        """A sign of life; called at every step, so it costs next to nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What only a worker can find out: of the environment and of the machine that it runs on.
+
+    Attributes:
+        environment: facts of the environment.
+        cuda_available: whether PyTorch sees a CUDA device.
+    """
+
+    environment: EnvironmentFacts
+    cuda_available: bool
+
+
+def survey(config: Config) -> Survey:
+    """Make the environment once and look at the machine.
+
+    Raises:
+        PufferError: the environment cannot be made.
+    """
+    import torch
+
+    from trainer.vector import probe
+
+    return Survey(probe(config), torch.cuda.is_available())
+
+
+class Runner:
+    """Runs one assignment after the other and keeps the environment warm between those that share it."""
+
+    def __init__(self) -> None:
+        self._vector: VectorEnv | None = None
+        self._vector_key: object = None
+
+    def run(self, assignment: Assignment, channel: Channel) -> Finished:
+        """Run a trial to its end, its pause or its failure. Never raises an Exception: failures are outcomes."""
+        run = _Run(assignment, channel)
+        try:
+            return self._run(run)
+        except BaseException as error:  # noqa: BLE001 - every failure is told, then the interpreter's own go on
+            self.close()
+            if not isinstance(error, Exception):
+                raise
+            return run.failed(error)
+        finally:
+            run.close()
+
+    def close(self) -> None:
+        """Close the environment that is kept warm. A broken one may fail at that too: it is dropped all the same."""
+        vector, self._vector, self._vector_key = self._vector, None, None
+        if vector is None:
+            return
+        try:
+            vector.close()
+        except Exception:  # noqa: BLE001 - it goes to the log, and what has failed before is what counts
+            traceback.print_exc(file=sys.stderr)
+
+    def _run(self, run: _Run) -> Finished:
+        import trainer
+        from trainer.records import RunStatus
+
+        assignment = run.assignment
+        resume_from = run.begin()
+        result = trainer.train(
+            assignment.config,
+            run.on_progress,
+            folder=assignment.folder,
+            resume_from=resume_from,
+            on_heartbeat=run.channel.beat,
+            vector=self._warm_vector(assignment),
+        )
+        endings = {
+            RunStatus.COMPLETED: Ending.COMPLETE,
+            RunStatus.PAUSED: Ending.PAUSED,
+            RunStatus.STOPPED: Ending.STOPPED,
+        }
+        return run.finished(endings[result.status], result)
+
+    def _warm_vector(self, assignment: Assignment) -> VectorEnv:
+        from trainer.vector import make_vector
+
+        config = assignment.config
+        key = (
+            config.base,
+            config.env,
+            config.vec.model_copy(update={"seed": 0}),
+            config.train.device,
+            assignment.num_threads,
+        )
+        if self._vector is None or self._vector_key != key:
+            self.close()
+            self._vector = make_vector(config, config.train.device, num_threads=assignment.num_threads)
+            self._vector_key = key
+        return self._vector
+
+
+@dataclass(slots=True)
+class _Run:
+    """One run of one assignment."""
+
+    assignment: Assignment
+    channel: Channel
+    curve: list[Observation] = field(default_factory=list)
+    last: Progress | None = None
+    began_at_steps: int = 0
+    _thinner: Thinner | None = None
+    _curve_file: CurveFile | None = None
+    _pause_asked: bool = False
+
+    def begin(self) -> Path | None:
+        """Choose the checkpoint to go on from and forget what lies beyond it; None to begin anew."""
+        checkpoint, steps = self._usable_checkpoint()
+        self.began_at_steps = steps
+        self._curve_file = CurveFile(self.assignment.folder, steps)
+        self.curve = [point for point in self.assignment.earlier if point.agent_steps <= steps]
+        self._thinner, _ = Thinner.after(self.curve, self.assignment.config.train.total_timesteps)
+        from sweeper.records import Started
+
+        self.channel.send(Started(self.assignment.uuid, _pid(), steps))
+        return checkpoint
+
+    def on_progress(self, progress: Progress) -> Directive:
+        from trainer.records import Directive
+
+        first = self.last is None
+        self.last = progress
+        if progress.score is not None and not math.isfinite(progress.score):
+            raise NotFiniteError("The environment's metric is not finite.", value=progress.score)
+        if self._curve_file is None or self._thinner is None:
+            raise RuntimeError("the run has not begun")
+        point = CurvePoint(
+            progress.agent_steps, progress.uptime_seconds, progress.score, dict(progress.metrics)
+        )
+        self._curve_file.add(point)
+        if progress.score is not None:
+            self.curve.append(Observation(progress.agent_steps, progress.uptime_seconds, progress.score))
+        _log(progress, first=first)
+        observation = self._thinner.add(progress.agent_steps, progress.uptime_seconds, progress.score)
+        complete = progress.agent_steps >= progress.total_agent_steps
+        wants_verdict = not complete and (
+            observation is not None or self._reaches_pause(progress.agent_steps)
+        )
+        self.channel.send(self._reported(progress, wants_verdict=wants_verdict))
+        if complete:
+            return Directive.CONTINUE
+        verdict = self.channel.verdict(wait=wants_verdict)
+        return {
+            None: Directive.CONTINUE,
+            Verdict.CONTINUE: Directive.CONTINUE,
+            Verdict.PAUSE: Directive.PAUSE,
+            Verdict.STOP: Directive.STOP,
+        }[verdict]
+
+    def finished(self, ending: Ending, result: TrainResult) -> Finished:
+        """The last word about a run that has not failed."""
+        config = self.assignment.config
+        score: float | None = None
+        evaluation: Mapping[str, object] | None = None
+        if ending is Ending.COMPLETE:
+            score = final_score(config.sweep.score_rule, self.curve, config.train.total_timesteps)
+            if score is None:
+                score, evaluation = self._evaluate(result)
+        return Finished(
+            uuid=self.assignment.uuid,
+            ending=ending,
+            score=score,
+            agent_steps=result.agent_steps,
+            cost_seconds=result.uptime_seconds,
+            checkpoint=result.checkpoint,
+            facts=dict(result.facts),
+            evaluation=evaluation,
+        )
+
+    def failed(self, error: Exception) -> Finished:
+        """The last word about a run that has failed."""
+        text = "".join(traceback.format_exception(error))
+        print(text, file=sys.stderr, flush=True)  # noqa: T201 - the worker's stderr is the trial's log
+        from sweeper.folder import log_tail, newest_checkpoint
+
+        return Finished(
+            uuid=self.assignment.uuid,
+            ending=Ending.FAILED,
+            score=None,
+            agent_steps=self.last.agent_steps if self.last else self.began_at_steps,
+            cost_seconds=self.last.uptime_seconds if self.last else 0.0,
+            checkpoint=newest_checkpoint(self.assignment.folder),
+            failure_kind=failure_kind(error),
+            failure_message=_message(error),
+            traceback=text,
+            log_tail=log_tail(self.assignment.folder),
+        )
+
+    def close(self) -> None:
+        """Close the curve's file."""
+        if self._curve_file is not None:
+            self._curve_file.close()
+
+    def _usable_checkpoint(self) -> tuple[Path | None, int]:
+        """The newest checkpoint that can be read, from the one that was named on, and its agent steps."""
+        if self.assignment.resume_from is None:
+            return None, 0
+        from trainer.checkpoint import list_checkpoints, load_checkpoint
+
+        named = self.assignment.resume_from
+        older = [path for path in list_checkpoints(self.assignment.folder) if path < named]
+        for path in (named, *reversed(older)):
+            try:
+                return path, load_checkpoint(path).agent_steps
+            except CheckpointError as error:
+                print(f"{error} Going on from an older one.", file=sys.stderr)  # noqa: T201 - the trial's log
+        return None, 0
+
+    def _reaches_pause(self, agent_steps: int) -> bool:
+        pause_at = self.assignment.pause_at
+        if self._pause_asked or pause_at is None or agent_steps < pause_at:
+            return False
+        self._pause_asked = True
+        return True
+
+    def _reported(self, progress: Progress, *, wants_verdict: bool) -> Reported:
+        return Reported(
+            uuid=self.assignment.uuid,
+            epoch=progress.epoch,
+            agent_steps=progress.agent_steps,
+            total_agent_steps=progress.total_agent_steps,
+            cost_seconds=progress.uptime_seconds,
+            steps_per_second=progress.steps_per_second,
+            score=progress.score,
+            metrics=dict(progress.metrics),
+            wants_verdict=wants_verdict,
+        )
+
+    def _evaluate(self, result: TrainResult) -> tuple[float, Mapping[str, object]]:
+        import trainer
+
+        config = self.assignment.config
+        if result.checkpoint is None:
+            raise CheckpointError("The run has left no checkpoint to evaluate.")
+        evaluation = trainer.evaluate(
+            config,
+            result.checkpoint,
+            episodes=config.sweep.eval_episodes,
+            seed=evaluation_seed(config.sweep.seed),
+            on_heartbeat=self.channel.beat,
+        )
+        if not math.isfinite(evaluation.mean):
+            raise NotFiniteError("The evaluation's score is not finite.", value=evaluation.mean)
+        return evaluation.mean, {
+            "mean": evaluation.mean,
+            "deviation": evaluation.deviation,
+            "interval": list(evaluation.interval),
+            "scores": list(evaluation.scores),
+            "truncated_episodes": evaluation.truncated_episodes,
+        }
+
+
+def failure_kind(error: BaseException) -> FailureKind:
+    """Which kind of failure an exception is."""
+    if isinstance(error, TrainingError):
+        return error.failure_kind
+    if isinstance(error, PufferError):
+        return FailureKind.CONFIG
+    if isinstance(error, MemoryError):
+        return FailureKind.OUT_OF_MEMORY
+    torch = sys.modules.get("torch")
+    if torch is not None and isinstance(error, torch.OutOfMemoryError):
+        return FailureKind.OUT_OF_DEVICE_MEMORY
+    return FailureKind.CRASH
+
+
+def _message(error: Exception) -> str:
+    if isinstance(error, PufferError):
+        return error.paragraph()
+    if isinstance(error, MemoryError) and not str(error):
+        return "Out of memory."
+    return f"{type(error).__name__}: {error}"
+
+
+def _log(progress: Progress, *, first: bool) -> None:
+    if first:
+        print("     epoch         steps     steps/s         score")  # noqa: T201 - stdout is the trial's log
+    score = "" if progress.score is None else f"{progress.score:14.6g}"
+    line = f"{progress.epoch:10d} {progress.agent_steps:13,d} {progress.steps_per_second:11,.0f}{score}"
+    print(line, flush=True)  # noqa: T201 - stdout is the trial's log
+
+
+def _pid() -> int:
+    import os
+
+    return os.getpid()
