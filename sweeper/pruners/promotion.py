@@ -70,9 +70,16 @@ class PromotionPruner(JudgingPruner):
         return self._resume(min(below, key=lambda t: t.number), 0) if below else None
 
     def _ranked(self, rung: int, trials: list[Trial]) -> list[Trial]:
-        levels = [(self._goal.level(t, self._ladder.steps(rung, t.total_agent_steps)), t) for t in trials]
+        levels = [(self._level(rung, t), t) for t in trials]
         known = [(level, -t.number, t) for level, t in levels if level is not None]
         return [t for _, _, t in sorted(known, key=lambda entry: entry[:2], reverse=True)]
+
+    def _level(self, rung: int, trial: Trial) -> float | None:
+        level = self._goal.level(trial, self._ladder.steps(rung, trial.total_agent_steps))
+        if level is None and trial.curve:
+            # Where one epoch is longer than a rung, or episodes are, the first score there is stands for it.
+            return self._goal.level(trial, trial.curve[0].agent_steps)
+        return level
 
     def _resume(self, trial: Trial, rung: int) -> Resume:
         return Resume(trial.uuid, self._ladder.pause(rung, trial.total_agent_steps))
