@@ -10,7 +10,7 @@ from trainer.config import schema
 from trainer.config.model import Config, SweepSection, attach
 from trainer.config.names import check_name, match_sweep_only, normalise_name, split_parameter_name
 from trainer.config.nearest import suggest
-from trainer.config.origin import COMMAND_LINE, Entry, Origin
+from trainer.config.origin import COMMAND_LINE, DEFAULT, Entry, Origin
 from trainer.config.parameters import (
     DISTRIBUTIONS,
     BrokenRuleError,
@@ -24,13 +24,20 @@ from trainer.config.values import is_thousands, plain_value
 from trainer.errors import ConfigError, Place
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from pydantic_core import ErrorDetails
 
 
-def build_config(*layers: Mapping[str, Entry], notes: tuple[str, ...] = ()) -> Config:
+def build_config(
+    *layers: Mapping[str, Entry], notes: tuple[str, ...] = (), problems: Sequence[ConfigError] = ()
+) -> Config:
     """Merge layers of entries by full name, later ones winning key by key, and validate the result.
+
+    Args:
+        layers: entries by full name.
+        notes: what was already said about them.
+        problems: mistakes that were already found in them; they are raised together with the new ones.
 
     Raises:
         ConfigError: one error for all mistakes found.
@@ -38,17 +45,17 @@ def build_config(*layers: Mapping[str, Entry], notes: tuple[str, ...] = ()) -> C
     merged: dict[str, Entry] = {}
     for layer in layers:
         merged.update({normalise_name(name): entry for name, entry in layer.items()})
-    builder = _Builder(merged, list(notes))
-    return builder.build()
+    return _Builder(merged, list(notes), list(problems)).build()
 
 
 class _Builder:
     """Collects mistakes and notes while a config is put together."""
 
-    def __init__(self, entries: Mapping[str, Entry], notes: list[str]) -> None:
+    def __init__(self, entries: Mapping[str, Entry], notes: list[str], problems: list[ConfigError]) -> None:
         self.entries = entries
         self.notes = notes
-        self.problems: list[ConfigError] = []
+        self.problems = problems
+        self.told: set[str] = set()
 
     def build(self) -> Config:
         sections: dict[str, dict[str, Any]] = {name: {} for name in (*SECTION_MODELS, *FREE_SECTIONS)}
@@ -58,7 +65,7 @@ class _Builder:
                 check_name(name, self.place(name))
                 value = self.value(name, entry)
             except ConfigError as error:
-                self.problems.append(error)
+                self.tell_once(name, error)
                 continue
             parameter = split_parameter_name(name)
             if parameter is not None:
@@ -88,6 +95,14 @@ class _Builder:
         )
         origins = {name: entry.origin for name, entry in self.entries.items()}
         return attach(config, origins, tuple(dict.fromkeys(self.notes)))
+
+    def tell_once(self, name: str, error: ConfigError) -> None:
+        """Note a mistake; an unknown parameter is one, however many keys its section has."""
+        parameter = split_parameter_name(name)
+        subject = name if parameter is None or name in self.told else f"{parameter[0]}: {error.what}"
+        if subject not in self.told:
+            self.told.add(subject)
+            self.problems.append(error)
 
     def place(self, name: str) -> Place:
         """The place of an entry, or at least the names of its section and key."""
@@ -167,6 +182,7 @@ class _Builder:
             )
             return None
         keys = dict(keys)
+        self.drop_unfit_default_scale(name, keys)
         try:
             spec = ParameterSpec(name=name, whole=whole, place=place, **keys)
         except ValidationError as error:
@@ -175,6 +191,17 @@ class _Builder:
             )
             return None
         return self.fit_to_setting(self.with_clipped_mean(spec))
+
+    def drop_unfit_default_scale(self, name: str, keys: dict[str, Any]) -> None:
+        """A file that changes a default's distribution does not mean its `scale = time`."""
+        origin = self.entries[f"sweep.{name}.scale"].origin if "scale" in keys else None
+        if origin is None or origin.kind != DEFAULT or keys["scale"] != "time":
+            return
+        if keys.get("distribution") != "log_normal":
+            keys["scale"] = "auto"
+            self.notes.append(
+                f"{origin.place}: scale = time does not fit {keys.get('distribution')}; auto is taken."
+            )
 
     def with_clipped_mean(self, spec: ParameterSpec) -> ParameterSpec:
         """The spec with its mean inside its bounds, said aloud where it was no rounding error."""

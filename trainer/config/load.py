@@ -7,16 +7,15 @@ from typing import TYPE_CHECKING
 
 from trainer.config import files
 from trainer.config.build import build_config
-from trainer.config.ini import IniFile, IniSection, read_ini
-from trainer.config.names import check_name, check_parameter_name, unknown_section
+from trainer.config.dialects import recognise, translate
+from trainer.config.ini import IniFile, read_ini
 from trainer.config.nearest import nearest_name
-from trainer.config.origin import DEFAULT, Entry, Origin
-from trainer.config.problems import raise_problems
-from trainer.config.sections import SECTION_ORDER
-from trainer.errors import ConfigError, Place, UnknownNameError
+from trainer.config.origin import COMMAND_LINE, DEFAULT, Entry, Origin
+from trainer.config.raw import RawFile, check_sections, read_raw
+from trainer.errors import ConfigError, Place
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from trainer.config.model import Config
     from trainer.config.overrides import Override
@@ -41,9 +40,11 @@ def load_config_file(
     overrides: Sequence[Override] = (),
     env_name: str | None = None,
     *,
-    default_file: str | Path | None = None,
+    default_files: Sequence[str | Path] = (),
 ) -> Config:
     """The config in a file, merged key by key over the default file.
+
+    A file in another dialect is translated; what was done stands in the config's notes.
 
     Args:
         path: the file.
@@ -51,32 +52,60 @@ def load_config_file(
             defaults, and nothing but the file's own parameters is swept.
         overrides: settings from the command line; they win, and what they set is not swept.
         env_name: which of the environments that the file lists; the first unless told.
-        default_file: another file in the place of config/default.ini (a fork's own).
+        default_files: other files in the place of config/default.ini (a fork's own), later ones over earlier.
 
     Raises:
         ConfigError: a file cannot be read, or something in it is not valid.
     """
-    file = read_ini(Path(path))
-    layers: list[dict[str, Entry]] = []
-    if fill_in_default:
-        base = read_ini(files.default_path() if default_file is None else Path(default_file))
-        layers.append(_as_defaults(_entries(base, environment=None, environments=())))
+    return assemble(
+        read_ini(Path(path)),
+        fill_in_default=fill_in_default,
+        overrides=overrides,
+        env_name=env_name,
+        default_files=default_files,
+    )
+
+
+def assemble(
+    file: IniFile,
+    *,
+    fill_in_default: bool = True,
+    overrides: Sequence[Override] = (),
+    env_name: str | None = None,
+    default_files: Sequence[str | Path] = (),
+) -> Config:
+    """The config of a file that is already parsed; see `load_config_file`."""
+    listed = files.describe(Path(file.path), file).env_names
     given = {override.name: override.entry for override in overrides}
-    listed = files.describe(Path(path), file).env_names
     asked = env_name
     if asked is None and "base.env_name" in given:
         asked = str(given["base.env_name"].value)
-    chosen, notes = _choose(asked, listed, str(path))
-    own = _entries(file, environment=chosen, environments=listed)
-    layers.append(_as_defaults(own) if _is_default_file(Path(path)) else own)
-    layers.append(given)
+    chosen, notes = _choose(asked, listed, file.path)
+
+    problems: list[ConfigError] = []
+    raw: list[RawFile] = []
+    if fill_in_default:
+        raw += [
+            _as_defaults(read_raw(read_ini(Path(default)), None, (), problems)) for default in default_files
+        ]
+    own = read_raw(file, chosen, listed, problems)
+    raw.append(_as_defaults(own) if _is_default_file(file.path) else own)
+
+    dialect = recognise(name for layer in raw for name in layer.entries)
+    known = [check_sections(layer, dialect.sections, problems) for layer in raw]
+    translated, done, refused = translate(known, dialect)
+    layers: list[Mapping[str, Entry]] = [*translated, given]
+    if fill_in_default and not default_files:
+        layers.insert(0, _as_defaults(read_raw(read_ini(files.default_path()), None, (), problems)).entries)
     if chosen is not None:
         layers.append({"base.env_name": Entry(chosen, _origin_of_choice(chosen, layers))})
-    return build_config(*layers, notes=notes)
+    said = (*notes, *(note for layer in raw for note in layer.notes), *done)
+    return build_config(*layers, notes=said, problems=[*refused, *problems])
 
 
-def _is_default_file(path: Path) -> bool:
-    return files.default_path().is_file() and path.samefile(files.default_path())
+def _is_default_file(path: str) -> bool:
+    default = files.default_path()
+    return default.is_file() and Path(path).is_file() and Path(path).samefile(default)
 
 
 def _choose(asked: str | None, listed: tuple[str, ...], path: str) -> tuple[str | None, tuple[str, ...]]:
@@ -90,74 +119,17 @@ def _choose(asked: str | None, listed: tuple[str, ...], path: str) -> tuple[str 
     return asked, (f"{asked} is not among the environments that {path} lists{hint}",)
 
 
-def _origin_of_choice(chosen: str, layers: Iterable[dict[str, Entry]]) -> Origin:
+def _origin_of_choice(chosen: str, layers: Iterable[Mapping[str, Entry]]) -> Origin:
     for layer in reversed(list(layers)):
         entry = layer.get("base.env_name")
         if entry is not None:
             return entry.origin
-    return Origin("command line", Place(file="command line", section="base", key="env_name"), chosen)
+    return Origin(COMMAND_LINE, Place(file=COMMAND_LINE, section="base", key="env_name"), chosen)
 
 
-def _as_defaults(entries: dict[str, Entry]) -> dict[str, Entry]:
-    return {
-        name: Entry(e.value, Origin(DEFAULT, e.origin.place, e.origin.text)) for name, e in entries.items()
+def _as_defaults(file: RawFile) -> RawFile:
+    entries = {
+        name: Entry(entry.value, Origin(DEFAULT, entry.origin.place, entry.origin.text))
+        for name, entry in file.entries.items()
     }
-
-
-def _entries(file: IniFile, *, environment: str | None, environments: tuple[str, ...]) -> dict[str, Entry]:
-    """A file's settings by full name; sections of the chosen environment go over the general ones."""
-    problems: list[ConfigError] = []
-    general: dict[str, Entry] = {}
-    own: dict[str, Entry] = {}
-    for section in file.sections:
-        place = Place(file.path, section.line, section.name)
-        try:
-            name, owner = _split_owner(section, environments, place)
-            _check_section(name, place)
-            chosen = _named_entries(section, name, problems)
-        except ConfigError as error:
-            problems.append(error)
-            continue
-        if owner is None:
-            general.update(chosen)
-        elif environment is not None and owner.lower() == environment.lower():
-            own.update(chosen)
-    raise_problems(problems)
-    return {**general, **own}
-
-
-def _split_owner(section: IniSection, environments: tuple[str, ...], place: Place) -> tuple[str, str | None]:
-    owner, colon, name = section.name.rpartition(":")
-    if not colon:
-        return section.name, None
-    if owner.lower() not in {listed.lower() for listed in environments}:
-        near = nearest_name(owner, environments)
-        raise UnknownNameError(
-            f"{owner!r} is not among the environments of this file",
-            place=place,
-            rule="[NAME:section] is for one of the environments that [base] env_name lists.",
-            remedy=None if near is None else f"Did you mean [{near}:{name}]?",
-        )
-    return name, owner
-
-
-def _check_section(name: str, place: Place) -> None:
-    if name in SECTION_ORDER:
-        return
-    head, _, parameter = name.partition(".")
-    if head != "sweep" or "." not in parameter:
-        raise unknown_section(name, place)
-    check_parameter_name(parameter.lower(), place)
-
-
-def _named_entries(section: IniSection, name: str, problems: list[ConfigError]) -> dict[str, Entry]:
-    found: dict[str, Entry] = {}
-    for key, entry in section.entries.items():
-        full = f"{name.lower()}.{key}"
-        try:
-            check_name(full, entry.origin.place)
-        except ConfigError as error:
-            problems.append(error)
-        else:
-            found[full] = entry
-    return found
+    return RawFile(entries, file.sections, file.notes)

@@ -1,6 +1,6 @@
 """Settles `auto` and checks what must divide what: one pure function.
 
-A violation carries its arithmetic and the nearest valid values. Only `minibatch_size` and `max_minibatch_size`
+A violation carries its arithmetic and the nearest values. Only `minibatch_size` and `max_minibatch_size`
 are lowered by themselves, and only where the user has left them at their defaults.
 """
 
@@ -188,7 +188,9 @@ def _settle_batch(settlement: _Settlement, agents: int, facts: EnvironmentFacts)
 def _settle_minibatch(settlement: _Settlement, batch_size: int, horizon: int) -> None:
     train = settlement.config.train
     minibatch = train.minibatch_size
-    if (minibatch > batch_size or minibatch % horizon) and settlement.is_default("train.minibatch_size"):
+    if train.num_minibatches is not None:
+        minibatch = _split_batch(settlement, train.num_minibatches, batch_size, horizon)
+    elif (minibatch > batch_size or minibatch % horizon) and settlement.is_default("train.minibatch_size"):
         lowered = min(minibatch, batch_size) // horizon * horizon or horizon
         settlement.settle(
             "train.minibatch_size",
@@ -213,6 +215,21 @@ def _settle_minibatch(settlement: _Settlement, batch_size: int, horizon: int) ->
             f"{_either(nearest_multiples(minibatch, horizon, at_most=batch_size))}.",
         )
     _settle_accumulation(settlement, minibatch, horizon)
+
+
+def _split_batch(settlement: _Settlement, parts: int, batch_size: int, horizon: int) -> int:
+    segments = batch_size // horizon
+    if segments % parts:
+        raise settlement.refuse(
+            "train.num_minibatches",
+            f"{segments} segments ({batch_size} / {horizon}) do not divide into {parts} minibatches: "
+            f"{segments} = {segments // parts} x {parts} + {segments % parts}",
+            rule="Minibatches are equal and made of whole segments.",
+            remedy=f"Nearest num_minibatches: {_either(nearest_divisors(segments, parts))}.",
+        )
+    size = batch_size // parts
+    settlement.settle("train.minibatch_size", size, f"minibatch_size is {batch_size} / {parts} = {size}.")
+    return size
 
 
 def _settle_accumulation(settlement: _Settlement, minibatch: int, horizon: int) -> None:

@@ -115,6 +115,9 @@ class TrainSection(Section):
     minibatch_size: Count = Field(
         16384, description="Agent steps per gradient step, a multiple of bptt_horizon."
     )
+    num_minibatches: Count | None = Field(
+        None, description="Minibatches per batch; where it is given, it settles minibatch_size."
+    )
     max_minibatch_size: Count = Field(
         32768, description="Agent steps in memory at once; larger minibatches accumulate their gradients."
     )
@@ -174,7 +177,7 @@ class SweepKeys(Section):
     )
     score_rule: ScoreRule = Field(
         "last",
-        description="A trial's score: mean of its last tenth, evaluation at its end, or area under its curve.",
+        description="A trial's score: mean of its last tenth, an evaluation at its end, or its curve's area.",
     )
     eval_episodes: Count = Field(20, description="Episodes of an evaluation.")
     objectives: Objectives = Field(("score",), description="What is optimised: score, or score and cost.")

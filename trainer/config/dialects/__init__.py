@@ -1,0 +1,9 @@
+"""Other dialects of the same INI: which one a file speaks, and what its settings are called here."""
+
+from __future__ import annotations
+
+from trainer.config.dialects.recognise import recognise
+from trainer.config.dialects.rules import Dialect
+from trainer.config.dialects.translate import Layer, translate
+
+__all__ = ["Dialect", "Layer", "recognise", "translate"]
