@@ -7,12 +7,15 @@ plain axis their figures would squeeze everything into one corner.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from sweeper.formatting import format_value
-from sweeper.parameter import Parameter
-from sweeper.records import Value
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sweeper.records import Value
+    from sweeper.parameter import Parameter
+    from collections.abc import Iterable, Sequence
 
 _LOG = ("log_normal", "uniform_pow2")
 _LOGIT = ("logit_normal",)

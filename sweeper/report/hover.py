@@ -5,8 +5,11 @@ from __future__ import annotations
 from html import escape
 
 from sweeper.formatting import format_count, format_number, format_seconds, format_value
-from sweeper.records import Trial
-from sweeper.report.study_view import StudyView
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sweeper.report.study_view import StudyView
+    from sweeper.records import Trial
 
 _MOST_PARAMETERS = 14
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
@@ -27,11 +26,12 @@ from sweeper.formatting import (
 )
 from sweeper.records import Trial, TrialState
 from sweeper.report import figures
-from sweeper.report.study_view import StudyView
 from sweeper.report.summary import summarise
 from sweeper.report.theme import DARK_TONES
 
 if TYPE_CHECKING:
+    from sweeper.report.study_view import StudyView
+    from collections.abc import Mapping
     import plotly.graph_objects as go
 
 _HERE = Path(__file__).parent

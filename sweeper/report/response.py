@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
@@ -18,12 +17,13 @@ import numpy as np
 import optuna
 from numpy.typing import NDArray
 
-from sweeper.parameter import Parameter
-from sweeper.records import Trial
 from sweeper.report.axes import Axis, axis_of
 from sweeper.report.study_view import StudyView, score_of
 
 if TYPE_CHECKING:
+    from sweeper.parameter import Parameter
+    from sweeper.records import Trial
+    from collections.abc import Mapping
     from sklearn.ensemble import RandomForestRegressor
 
 FEWEST_TRIALS = 8

@@ -6,12 +6,15 @@ Nothing here knows a database or Plotly. The store fills a `StudyView`; tests an
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from sweeper.parameter import Parameter
 from sweeper.records import Observation, Trial, TrialState, Value
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sweeper.parameter import Parameter
+    from collections.abc import Mapping, Sequence
 
 ENDED_EARLY = (TrialState.PRUNED, TrialState.PAUSED)
 """States of trials that have a score without having run to their full length."""

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import plotly.graph_objects as go
 
 from sweeper.report.figures.effects import warp
 from sweeper.report.hover import describe
 from sweeper.report.response import FEWEST_TRIALS, response_of
-from sweeper.report.study_view import StudyView
 from sweeper.report.theme import INK, MUTED, ORANGE, SURFACE, colorscale, empty_figure, new_figure
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sweeper.report.study_view import StudyView
+    import plotly.graph_objects as go
 
 
 def figure(study: StudyView) -> go.Figure:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import plotly.graph_objects as go
 
-from sweeper.report.axes import Axis
 from sweeper.report.hover import describe
 from sweeper.report.response import FEWEST_TRIALS, Response, response_of
 from sweeper.report.study_view import StudyView, score_of
 from sweeper.report.theme import BAND, BLUE, INK, ORANGE, empty_figure, new_figure
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sweeper.report.axes import Axis
+    import plotly.graph_objects as go
 
 HEIGHT = 250
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-import plotly.graph_objects as go
 
 from sweeper.report.response import FEWEST_TRIALS, response_of
-from sweeper.report.study_view import StudyView
 from sweeper.report.theme import BLUE, SCALE, empty_figure, new_figure
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sweeper.report.study_view import StudyView
+    import plotly.graph_objects as go
 
 _MOST = 20
 

@@ -5,14 +5,17 @@ Drawn as plain lines rather than Plotly's own parallel plot, which needs WebGL a
 
 from __future__ import annotations
 
-import plotly.graph_objects as go
 
 from sweeper.formatting import format_number
-from sweeper.records import Trial
 from sweeper.report.axes import Axis, axis_of, spread_ticks
 from sweeper.report.response import response_of
 from sweeper.report.study_view import StudyView, score_of
 from sweeper.report.theme import GRID, INK, MUTED, ORANGE, SCALE, SURFACE, empty_figure, new_figure
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sweeper.records import Trial
+    import plotly.graph_objects as go
 
 _MOST_PARAMETERS = 8
 _MOST_TRIALS = 400

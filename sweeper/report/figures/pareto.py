@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import plotly.graph_objects as go
 
 from sweeper.records import TrialState
 from sweeper.report.hover import describe
 from sweeper.report.study_view import ENDED_EARLY, StudyView, score_of
 from sweeper.report.theme import BLUE, GREY, INK, ORANGE, SURFACE, empty_figure, new_figure
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
 
 
 def figure(study: StudyView) -> go.Figure:

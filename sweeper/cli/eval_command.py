@@ -1,0 +1,126 @@
+"""`puffer-sweep eval`: the scores of an agent over whole episodes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from sweeper.cli.options import complete_study, json_option, open_study, storage_option
+from sweeper.errors import SweepError
+from sweeper.folder import CONFIG_FILE, newest_checkpoint
+from trainer.errors import Place
+
+if TYPE_CHECKING:
+    from trainer.records import Evaluation
+
+
+@click.command("eval")
+@click.argument("what", metavar="[STUDY_OR_CHECKPOINT]", required=False, shell_complete=complete_study)
+@storage_option
+@click.option(
+    "--trial", "number", type=click.IntRange(0), metavar="N", help="This trial of the study, not the best."
+)
+@click.option(
+    "--episodes", type=click.IntRange(1), default=20, show_default=True, metavar="N", help="How many."
+)
+@click.option("--seed", type=int, default=None, metavar="N", help="Seed of the episodes.")
+@click.option("--greedy", is_flag=True, help="Take the likeliest actions instead of sampling them.")
+@click.option(
+    "--video",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Record a few episodes as MP4.",
+)
+@json_option
+def command(
+    what: str | None,
+    storage: str,
+    number: int | None,
+    episodes: int,
+    seed: int | None,
+    video: Path | None,
+    *,
+    greedy: bool,
+    as_json: bool,
+) -> None:
+    r"""Evaluate an agent over whole episodes.
+
+    The argument is a study (its best trial is taken), the folder of a run, or a checkpoint; the latest study by
+    default.
+
+    \b
+    Examples:
+      puffer-sweep eval breakout --video best.mp4
+      puffer-sweep eval experiments/best-breakout-0001 --episodes 100
+    """
+    from sweeper.cli.train import prepare_threads
+    from sweeper.formatting import format_number
+    from trainer.config import load_config_file
+
+    checkpoint = find_checkpoint(what, storage, number)
+    config = load_config_file(checkpoint.parents[1] / CONFIG_FILE, fill_in_default=False)
+    config = config.override({"train.device": "auto"})
+    prepare_threads(config)
+
+    import trainer
+
+    seeded: dict[str, Any] = {} if seed is None else {"seed": seed}
+    result = trainer.evaluate(config, checkpoint, episodes=episodes, greedy=greedy, **seeded)
+    if as_json:
+        click.echo(json.dumps(evaluation_record(result, checkpoint), indent=2))
+    else:
+        low, high = (format_number(bound) for bound in result.interval)
+        click.echo(f"{config.sweep.metric} {format_number(result.mean)} over {episodes} episodes", nl=False)
+        click.echo(f" (95 % interval {low} to {high}, deviation {format_number(result.deviation)})")
+        if result.truncated_episodes:
+            click.echo(f"{result.truncated_episodes} episodes were cut off before their end.")
+        click.echo(f"checkpoint {checkpoint}")
+    if video is not None:
+        from sweeper.video import record_video
+
+        record_video(config, checkpoint, video, greedy=greedy, **seeded)
+        if not as_json:
+            click.echo(f"video {video}")
+
+
+def find_checkpoint(what: str | None, storage: str, number: int | None) -> Path:
+    """The checkpoint that a study, a folder or a file means.
+
+    Raises:
+        SweepError: there is none.
+    """
+    path = Path(what) if what is not None else None
+    if path is not None and path.is_file():
+        return path
+    if path is not None and path.is_dir():
+        folder = path
+    else:
+        from sweeper.export import choose_trial
+
+        study = open_study(storage, what)
+        folder = study.trial_folder(choose_trial(study, number).number)
+    checkpoint = newest_checkpoint(folder)
+    if checkpoint is None:
+        raise SweepError(
+            "There is no checkpoint here.",
+            place=Place(file=str(folder)),
+            rule="A sweep keeps the checkpoints of its best trials ([sweep] keep_checkpoints).",
+            remedy=f"Train it again: puffer-sweep train {folder / CONFIG_FILE}.",
+        )
+    return checkpoint
+
+
+def evaluation_record(result: Evaluation, checkpoint: Path) -> dict[str, Any]:
+    """An evaluation as JSON shows it."""
+    return {
+        "mean": result.mean,
+        "deviation": result.deviation,
+        "interval": list(result.interval),
+        "scores": list(result.scores),
+        "lengths": list(result.lengths),
+        "truncated_episodes": result.truncated_episodes,
+        "checkpoint": str(checkpoint),
+    }

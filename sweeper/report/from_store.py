@@ -1,0 +1,68 @@
+"""Fills a `StudyView` from the store."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sweeper.export import changed_settings, export_trial, study_config
+from sweeper.records import Observation, Trial
+from sweeper.report.study_view import StudyView
+from sweeper.space import SearchSpace
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from sweeper.store import CurvePoint, StoredStudy
+
+_FACTS = ("version", "commit", "host", "torch", "command")
+
+
+def view_of(study: StoredStudy) -> StudyView:
+    """The study as it stands now.
+
+    Raises:
+        StudyNotFoundError: it has been deleted since it was opened.
+    """
+    config = study_config(study)
+    space = SearchSpace.from_config(config)
+    lock = study.lock_info()
+    best = study.best()
+    exported = None if best is None else export_trial(study, best)
+    trials = tuple(study.trials())
+    attributes = study.attributes()
+    return StudyView(
+        name=study.name,
+        environment=study.spec.environment,
+        parameters=space.parameters,
+        trials=trials,
+        method=str(config.get("sweep.method")),
+        pruner=str(config.get("sweep.pruner")),
+        metric=study.spec.metric,
+        goal=study.spec.goals[0],
+        cost_name=str(config.get("sweep.cost")),
+        device=_device(trials),
+        curves={uuid: _observations(points) for uuid, points in study.curves().items()},
+        written=space.written,
+        best_config="" if exported is None else exported.text,
+        best_changes={}
+        if exported is None
+        else changed_settings(config, exported.config, exported.trial.values),
+        running=lock is not None and lock.alive,
+        max_runs=study.max_runs,
+        facts={name: attributes[name] for name in _FACTS if attributes.get(name)},
+    )
+
+
+def _observations(points: Iterable[CurvePoint]) -> tuple[Observation, ...]:
+    return tuple(
+        Observation(point.agent_steps, point.cost_seconds, point.score)
+        for point in points
+        if point.score is not None
+    )
+
+
+def _device(trials: tuple[Trial, ...]) -> str:
+    names = {
+        str(name) for t in trials if (name := t.attributes.get("device_name") or t.attributes.get("device"))
+    }
+    return ", ".join(sorted(names))

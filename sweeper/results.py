@@ -1,0 +1,49 @@
+"""What a sweep leaves in its study's folder when it ends: the report and the best config."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sweeper.export import choose_trial, export_trial, write_exported, write_file
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from sweeper.store import StoredStudy
+
+REPORT_FILE = "report.html"
+BEST_FILE = "best.ini"
+
+
+@dataclass(frozen=True, slots=True)
+class Results:
+    """Where things lie; `best` is None while no trial is complete."""
+
+    report: Path
+    best: Path | None
+
+
+def write_results(study: StoredStudy) -> Results:
+    """Writes report.html and, where a trial is complete, best.ini into the study's folder.
+
+    Raises:
+        SweepError: a file cannot be written.
+    """
+    best = None
+    if study.best() is not None:
+        best = study.folder / BEST_FILE
+        write_exported(export_trial(study, choose_trial(study)), best)
+    return Results(write_report(study, study.folder / REPORT_FILE), best)
+
+
+def write_report(study: StoredStudy, path: Path, *, refresh_seconds: int | None = None) -> Path:
+    """Writes the report of a study, whole or not at all.
+
+    Raises:
+        SweepError: the file cannot be written.
+    """
+    from sweeper.report.from_store import view_of
+    from sweeper.report.page import render_page
+
+    write_file(path, render_page(view_of(study), refresh_seconds=refresh_seconds))
+    return path
