@@ -50,12 +50,16 @@ class Assigner:
 
     def seeded(self, config: Config, number: int, *, swept: Mapping[str, Value], num_threads: int) -> Config:
         """A resolved config with everything that depends on the trial's number and on the machine."""
-        seed = trial_seed(config.sweep.seed, number)
+        seed = self.seed(number)
         settings: dict[str, Any] = {"train.seed": seed, "vec.seed": seed, "train.num_threads": num_threads}
         fresh = {name: value for name, value in settings.items() if name not in swept}
         if config.train.num_threads != "auto":
             fresh.pop("train.num_threads", None)
         return config.override(fresh, origin="sweep")
+
+    def seed(self, number: int) -> int:
+        """The seed of a trial."""
+        return trial_seed(self._config.sweep.seed, number)
 
     def _survey(self, config: Config) -> Survey:
         key = _environment_key(config)

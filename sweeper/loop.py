@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -9,27 +10,34 @@ from sweeper.assigning import Assigner
 from sweeper.clock import Clock, SystemClock
 from sweeper.interrupt import Interrupts
 from sweeper.launchers.make import make_launcher
+from sweeper.launchers.process_tree import kill_bearers
 from sweeper.listener import EndReason, Silence, SweepListener, SweepOutcome, SweepStart
 from sweeper.methods import make_method
+from sweeper.opening import open_session, outcome_of
 from sweeper.provenance import command_text
-from sweeper.session import Session
 from sweeper.setup import choose_name, default_artifacts_folder, process_token, study_spec
 from sweeper.space import SearchSpace
 from sweeper.store.database import DEFAULT_STORAGE, Store, open_store, refuse_differences, storage_url
 from sweeper.store.ledger import Ledger
+from sweeper.store.writer import StudyGoneError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from sweeper.launchers import Launcher
+    from sweeper.oversight import Oversight
     from sweeper.records import Suggestion, Trial
+    from sweeper.session import Session
     from sweeper.store.records import StudySpec
     from trainer.config import Config
 
-__all__ = ["EndReason", "Sweep", "SweepListener", "SweepOutcome", "SweepStart"]
+__all__ = ["EndReason", "Extras", "Sweep", "SweepListener", "SweepOutcome", "SweepStart"]
+
+PATIENCE_SECONDS = 0.25
+"""How long the loop waits for an event before it looks around."""
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Extras:
     """What a sweep can be given beside its config.
 
@@ -58,7 +66,7 @@ class Sweep:
         extras: enqueued configurations and trials of other studies.
 
     Raises:
-        SweepError: a bad name or space.
+        SweepError: a bad name, space or method.
     """
 
     def __init__(
@@ -74,23 +82,19 @@ class Sweep:
         command: tuple[str, ...] = (),
         extras: Extras | None = None,
     ) -> None:
+        extras = extras or Extras()
         self.config = config
         self.storage = storage
         self.space = SearchSpace.from_config(config)
         self.study_name = choose_name(config, study_name)
         self.artifacts_folder = (artifacts_folder or default_artifacts_folder(storage)).resolve()
-        self._clock = clock or SystemClock()
-        self._launcher = launcher
-        self._listener = listener or Silence()
-        self._command = command_text(command)
-        self._extras = extras or Extras()
-        self._method = make_method(
-            config,
-            self.space,
-            config.sweep.seed,
-            enqueued=self._extras.enqueued,
-            earlier=self._extras.earlier,
+        self.clock = clock or SystemClock()
+        self.listener = listener or Silence()
+        self.command = command_text(command)
+        self.method = make_method(
+            config, self.space, config.sweep.seed, enqueued=extras.enqueued, earlier=extras.earlier
         )
+        self._launcher = launcher
         self._interrupts = Interrupts(self._wake)
 
     def stop(self) -> None:
@@ -107,61 +111,80 @@ class Sweep:
         spec = study_spec(self.config, self.space, self.study_name, self.artifacts_folder)
         self._refuse_early(spec)
         token = process_token(self.storage, self.study_name)
-        launcher = self._launcher = self._launcher or make_launcher(
-            self.config, token=token, clock=self._clock
-        )
+        launcher = self._launcher or make_launcher(self.config, token=token, clock=self.clock)
+        self._launcher = launcher
         with self._interrupts:
             try:
                 # Nothing is written before it is known that the config as written can run.
                 assigner = Assigner(self.config, launcher, launcher.survey(self.config))
                 assigner.resolve({})
-                store = open_store(self.storage, thorough=True, clock=self._clock)
+                store = open_store(self.storage, thorough=True, clock=self.clock)
                 try:
-                    return self._run(store, spec, launcher, assigner)
+                    return self._run(store, spec, launcher, assigner, token)
                 finally:
                     store.close()
             finally:
                 launcher.close()
 
-    def _run(self, store: Store, spec: StudySpec, launcher: Launcher, assigner: Assigner) -> SweepOutcome:
+    def _run(
+        self, store: Store, spec: StudySpec, launcher: Launcher, assigner: Assigner, token: str
+    ) -> SweepOutcome:
         store.purge()
         study = store.create(spec)
-        ledger = Ledger(study, self._clock, on_note=self._listener.on_note, cost=self.config.sweep.cost)
-        session = Session(
-            config=self.config,
-            space=self.space,
-            store=store,
-            ledger=ledger,
-            launcher=launcher,
-            method=self._method,
-            assigner=assigner,
-            clock=self._clock,
-            listener=self._listener,
-            interrupts=self._interrupts,
-            command=self._command,
-        )
-        session.open()
+        ledger = Ledger(study, self.clock, on_note=self.listener.on_note, cost=self.config.sweep.cost)
+        kill_bearers(token, but=launcher.token)
+        began_at = self.clock.monotonic()
         try:
-            while (reason := session.reason_to_end()) is None:
-                session.fill_slots()
-                for event in launcher.events(session.patience_seconds()):
-                    session.take(event)
-                session.look_around()
+            session, oversight = open_session(self, store, ledger, launcher, assigner, self._interrupts)
+            try:
+                self._turn(session, oversight)
+            finally:
+                session.asker.close()
         except BaseException as error:
-            session.abandon(error)
-            raise
-        return session.close(reason)
+            self._abandon(ledger, launcher, gone=isinstance(error, StudyGoneError))
+            if not isinstance(error, StudyGoneError):
+                raise
+            return self._told(outcome_of(ledger, EndReason.DELETED, self.clock.monotonic() - began_at))
+        reason = session.reason_to_end() or EndReason.STOPPED
+        ledger.close()
+        outcome = outcome_of(ledger, reason, self.clock.monotonic() - began_at)
+        if reason is EndReason.DELETED:
+            store.delete(study.name)
+            if session.delete_folders:
+                shutil.rmtree(study.folder, ignore_errors=True)
+        return self._told(outcome)
+
+    def _turn(self, session: Session, oversight: Oversight) -> None:
+        """The wheel: until nothing runs and nothing is to be started."""
+        while True:
+            session.fill_slots()
+            if session.reason_to_end() is not None:
+                return
+            for event in session.launcher.events(PATIENCE_SECONDS):
+                session.take(event)
+            oversight.look_around()
+
+    def _abandon(self, ledger: Ledger, launcher: Launcher, *, gone: bool) -> None:
+        """End badly: what was running can be continued, if the study is still there."""
+        launcher.close()
+        ledger.abandon(gone=gone)
+
+    def _told(self, outcome: SweepOutcome) -> SweepOutcome:
+        self.listener.on_sweep_finished(outcome)
+        return outcome
 
     def _refuse_early(self, spec: StudySpec) -> None:
         """Refuse before any worker is started what can be refused by reading."""
         _, path = storage_url(self.storage)
         if path is not None and (not path.exists() or path.stat().st_size == 0):
             return
-        store = open_store(self.storage, clock=self._clock)
+        store = open_store(self.storage, clock=self.clock)
         try:
             for info in store.studies():
                 if info.name == spec.name:
-                    refuse_differences(store.open(spec.name).spec, spec)
+                    study = store.open(spec.name)
+                    refuse_differences(study.spec, spec)
+                    study.refuse_if_locked()
         finally:
             store.close()
 

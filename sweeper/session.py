@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from sweeper.folder import write_folder
-from sweeper.limits import RETRYABLE, Breaker, Budget, Stopwatch
-from sweeper.listener import EndReason, SweepOutcome, SweepStart
-from sweeper.provenance import code_folder, git_commit, machine_facts, versions
+from sweeper.folder import newest_checkpoint, write_folder
+from sweeper.limits import RETRYABLE, Breaker, Budget, Stopwatch, num_started
+from sweeper.listener import EndReason
+from sweeper.provenance import code_folder, git_commit, machine_facts
 from sweeper.records import (
     Assignment,
     Ending,
@@ -23,155 +23,139 @@ from sweeper.records import (
     TrialState,
     Verdict,
 )
-from sweeper.recovery import recover
 from sweeper.store.ledger import scored
-from sweeper.store.records import CurvePoint, RequestKind
-from sweeper.store.writer import StudyGoneError
+from sweeper.store.records import CurvePoint
 from trainer.config import dump_config
 from trainer.errors import FailureKind, InfeasibleConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from sweeper.asking import Asker
     from sweeper.assigning import Assigner
     from sweeper.clock import Clock
-    from sweeper.interrupt import Interrupts
+    from sweeper.disk import CheckpointQuota, DiskWatch
     from sweeper.launchers import Launcher
     from sweeper.listener import SweepListener
     from sweeper.methods import Method
     from sweeper.space import SearchSpace
-    from sweeper.store import Store
     from sweeper.store.ledger import Ledger
     from trainer.config import Config
 
-PATIENCE_SECONDS = 0.5
-REQUESTS_INTERVAL_SECONDS = 1.0
-
 
 @dataclass(slots=True)
-class _Running:
-    """A trial in a slot."""
+class Running:
+    """A trial in a slot.
 
+    Attributes:
+        slot: the lowest number that no other running trial has.
+        watch: how long it has run.
+        pause_at: agent steps at which it shall pause; None for its full length.
+        interrupted: whether it was told to pause because the sweep stops or waits.
+    """
+
+    slot: int
     watch: Stopwatch
     pause_at: int | None
-    asked_to_pause: bool = False
+    interrupted: bool = False
 
 
 @dataclass(kw_only=True, slots=True)
 class Session:
-    """The state of a running sweep. Made, opened, turned and closed by `Sweep.run`.
+    """The state of a running sweep.
 
     Attributes:
         budget: what the study may use in all; `extend` changes it.
         running: trials in slots, by uuid.
         waiting: trials to be launched before the method is asked: interrupted ones, retries.
+        ending: why nothing new is started any more; None while things go on.
+        held: why nothing is started for the moment; empty if nothing is in the way.
+        exhausted: whether the method has nothing left to try.
+        delete_folders: with the study, when somebody has asked to delete it.
     """
 
     config: Config
     space: SearchSpace
-    store: Store
     ledger: Ledger
     launcher: Launcher
     method: Method
+    asker: Asker
     assigner: Assigner
     clock: Clock
     listener: SweepListener
-    interrupts: Interrupts
     command: str
-    budget: Budget = field(default_factory=Budget)
-    running: dict[str, _Running] = field(default_factory=dict)
+    budget: Budget
+    breaker: Breaker
+    disk: DiskWatch
+    quota: CheckpointQuota
+    running: dict[str, Running] = field(default_factory=dict)
     waiting: list[str] = field(default_factory=list)
-    _breaker: Breaker = field(init=False)
-    _watch: Stopwatch = field(init=False)
-    _began_at: float = field(init=False)
-    _elapsed_before: float = 0.0
-    _requests_at: float = 0.0
-    _ending: EndReason | None = None
-    _exhausted: bool = False
-
-    def open(self) -> None:
-        """Recover what an earlier sitting has left, and tell the listener."""
-        sweep = self.config.sweep
-        study = self.ledger.study
-        self._breaker = Breaker(sweep.max_consecutive_failures)
-        self._began_at = self.clock.monotonic()
-        self._watch = Stopwatch(self._began_at)
-        self._elapsed_before = study.elapsed_seconds
-        stored = study.max_runs
-        self.budget = Budget(
-            max_runs=max(sweep.max_runs, stored or 0),
-            max_seconds=None if sweep.max_hours is None else sweep.max_hours * 3600.0,
-            max_cost_seconds=sweep.max_cost_seconds,
-        )
-        self.ledger.set_max_runs(self.budget.max_runs)
-        self.ledger.describe(
-            {
-                "method": self.method.name,
-                "pruner": sweep.pruner,
-                "command": self.command,
-                "versions": versions(),
-                "commit": git_commit(code_folder()),
-                "machine": machine_facts(),
-            }
-        )
-        for note in (*self.store.notes, *self.space.notes, *self.method.notes):
-            self.listener.on_note(note)
-        self.waiting = recover(self.ledger, self.listener.on_note)
-        deadline = None
-        if self.budget.max_seconds is not None:
-            deadline = self.clock.now() + self.budget.max_seconds - self._elapsed_before
-        self.listener.on_sweep_started(
-            SweepStart(
-                study_name=study.name,
-                storage=self.store.url,
-                artifacts_folder=study.folder,
-                metric=sweep.metric,
-                goal=sweep.goal,
-                slots=self.launcher.slots,
-                max_runs=self.budget.max_runs,
-                deadline=deadline,
-                trials=tuple(self.ledger.trials()),
-            )
-        )
+    ending: EndReason | None = None
+    held: str = ""
+    exhausted: bool = False
+    delete_folders: bool = False
 
     def reason_to_end(self) -> EndReason | None:
-        """Why the sweep is over, once nothing runs any more; None while it goes on."""
+        """Why the sweep is over, now that nothing runs any more; None while it goes on."""
         if self.running:
             return None
-        if self._ending is not None:
-            return self._ending
-        if self.waiting:
+        if self.ending is not None:
+            return self.ending
+        if self.waiting or self.held:
             return None
-        if self._exhausted:
-            return EndReason.EXHAUSTED
-        if self._runs_are_used_up() and not self._has_promotion():
-            return EndReason.RUNS
+        if self.exhausted:
+            return EndReason.RUNS if self.runs_are_used_up() else EndReason.EXHAUSTED
         return None
-
-    def patience_seconds(self) -> float:
-        """How long to wait for events before looking around."""
-        return PATIENCE_SECONDS
 
     # --- ask and launch ------------------------------------------------------------------------------------------
 
     def fill_slots(self) -> None:
         """Give every free slot something to do, as long as there is something."""
-        while self._ending is None and self.launcher.free_slots() > 0:
+        self.exhausted = False
+        while self.ending is None and not self.held and self.launcher.free_slots() > 0:
             if self.waiting:
-                self._relaunch(self.waiting.pop(0), pause_at=None)
+                self._relaunch(Resume(self.waiting.pop(0)))
                 continue
-            if self._runs_are_used_up() and not self.ledger.in_state(TrialState.PAUSED):
-                return
-            decision = self.method.next(self.ledger.trials())
+            decision = self._decide()
             if decision is None:
-                self._exhausted = not self.running
-                return
+                self.exhausted = not self.running
+                break
             if isinstance(decision, Resume):
-                self._relaunch(decision.uuid, pause_at=decision.pause_at_steps)
-            elif self._runs_are_used_up():
-                return
+                self._relaunch(decision)
             else:
                 self._start(decision)
+        self.asker.think_ahead(self.ledger.trials, wanted=self._wants_more())
+
+    def _decide(self) -> Start | Resume | None:
+        trials = self.ledger.trials()
+        if not self.runs_are_used_up():
+            return self.asker.next(trials)
+        if not any(trial.state is TrialState.PAUSED for trial in trials):
+            return None
+        decision = self.method.next(trials)
+        if isinstance(decision, Resume):
+            return decision
+        return None if self.running else self._last_word(trials)
+
+    def _last_word(self, trials: list[Trial]) -> Resume | None:
+        """A budget that is used up before any trial is complete: the leader runs its full length."""
+        if any(trial.state is TrialState.COMPLETE for trial in trials):
+            return None
+        best = self.method.best(trials)
+        return Resume(best.uuid) if best is not None and best.state is TrialState.PAUSED else None
+
+    def _wants_more(self) -> bool:
+        left = self.budget.runs_left(self.ledger.trials())
+        return self.ending is None and not self.held and not self.waiting and (left is None or left > 0)
+
+    def runs_are_used_up(self) -> bool:
+        """Whether no further configuration may be started."""
+        left = self.budget.runs_left(self.ledger.trials())
+        return left is not None and left <= 0
+
+    def num_started(self) -> int:
+        """Configurations that have been started in this study."""
+        return num_started(self.ledger.trials())
 
     def _start(self, start: Start) -> None:
         try:
@@ -179,39 +163,50 @@ class Session:
         except InfeasibleConfigError as error:
             self._note_infeasible(start, error.paragraph())
             return
-        self._breaker.feasible()
+        self.breaker.feasible()
         num_threads = self.launcher.num_threads
         trial = self.ledger.add(
             start.values,
             distributions=self.space.distributions(),
-            describe=lambda number: self._attributes(config, number, start.source, num_threads),
+            describe=lambda number: self.attributes_of(start.source, number, num_threads),
             total_agent_steps=config.train.total_timesteps,
         )
         self._launch(trial, config, start.pause_at_steps, resume=False)
 
-    def _relaunch(self, uuid: str, *, pause_at: int | None) -> None:
+    def _relaunch(self, resume: Resume) -> None:
         """Go on with a trial that is in the study already: paused, interrupted, or to be tried again."""
-        trial = self.ledger.trial(uuid)
+        trial = self.ledger.trial(resume.uuid)
         try:
             config = self.assigner.resolve(trial.values)
         except InfeasibleConfigError as error:
-            self.ledger.change(
-                uuid, TrialState.FAILED, failure_kind=FailureKind.CONFIG, failure_message=error.paragraph()
+            trial = self.ledger.change(
+                trial.uuid,
+                TrialState.FAILED,
+                failure_kind=FailureKind.CONFIG,
+                failure_message=error.paragraph(),
             )
+            self.listener.on_finished(trial)
             return
-        trial = self.ledger.change(uuid, TrialState.RUNNING)
-        self._launch(trial, config, pause_at, resume=True)
+        trial = self.ledger.change(
+            trial.uuid, TrialState.RUNNING, total_agent_steps=config.train.total_timesteps
+        )
+        self._launch(trial, config, resume.pause_at_steps, resume=True)
 
     def _launch(self, trial: Trial, config: Config, pause_at: int | None, *, resume: bool) -> None:
-        from sweeper.folder import newest_checkpoint
-
         num_threads = int(str(trial.attributes.get("num_threads", self.launcher.num_threads)))
         config = self.assigner.seeded(config, trial.number, swept=trial.values, num_threads=num_threads)
         folder = self.ledger.study.trial_folder(trial.number)
-        write_folder(folder, dump_config(config), self.command)
+        try:
+            write_folder(folder, dump_config(config), self.command)
+        except OSError as error:
+            self.ledger.change(trial.uuid, TrialState.QUEUED)
+            self.waiting.append(trial.uuid)
+            self.hold(f"{folder} cannot be written: {error.strerror or error}.")
+            return
         checkpoint = newest_checkpoint(folder) if resume else None
         earlier = tuple(scored(self.ledger.curve(trial.uuid))) if checkpoint is not None else ()
-        self.running[trial.uuid] = _Running(Stopwatch(self.clock.monotonic()), pause_at)
+        slot = min(set(range(len(self.running) + 1)) - {run.slot for run in self.running.values()})
+        self.running[trial.uuid] = Running(slot, Stopwatch(self.clock.monotonic()), pause_at)
         self.launcher.launch(
             Assignment(
                 uuid=trial.uuid,
@@ -226,11 +221,11 @@ class Session:
         )
         self.listener.on_started(trial)
 
-    def _attributes(self, config: Config, number: int, source: str, num_threads: int) -> Mapping[str, object]:
-        seeded = self.assigner.seeded(config, number, swept={}, num_threads=num_threads)
+    def attributes_of(self, source: str, number: int, num_threads: int) -> Mapping[str, object]:
+        """What is known of a trial before it runs."""
         return {
             "source": source,
-            "seed": seeded.train.seed,
+            "seed": self.assigner.seed(number),
             "num_threads": num_threads,
             "commit": git_commit(code_folder()),
             "started_at": self.clock.now(),
@@ -248,7 +243,7 @@ class Session:
             failure_message=reason,
         )
         self.listener.on_finished(trial)
-        self._breaker.infeasible(reason)
+        self.breaker.infeasible(reason)
 
     # --- judge and tell ------------------------------------------------------------------------------------------
 
@@ -263,186 +258,116 @@ class Session:
             self._report(event, run)
         else:
             del self.running[event.uuid]
-            self._finish(event, run)
+            trial = self._finish(event, run)
+            self.listener.on_finished(trial)
 
-    def _report(self, event: Reported, run: _Running) -> None:
+    def _report(self, event: Reported, run: Running) -> None:
         point = CurvePoint(event.agent_steps, event.cost_seconds, event.score, event.metrics)
         trial, _ = self.ledger.report(event.uuid, point)
-        self.listener.on_reported(trial, event)
         if event.wants_verdict:
             self.launcher.answer(event.uuid, self._judge(trial, run))
+        self.listener.on_reported(trial, event)
 
-    def _judge(self, trial: Trial, run: _Running) -> Verdict:
-        if self._ending is not None:
-            run.asked_to_pause = True
+    def _judge(self, trial: Trial, run: Running) -> Verdict:
+        if run.interrupted:
             return Verdict.PAUSE
         verdict = self.method.judge(trial, self.ledger.trials())
         if verdict is Verdict.CONTINUE and run.pause_at is not None and trial.agent_steps >= run.pause_at:
             return Verdict.PAUSE
         return verdict
 
-    def _finish(self, event: Finished, run: _Running) -> None:
+    def _finish(self, event: Finished, run: Running) -> Trial:
+        if event.ending is Ending.COMPLETE and (event.score is None or not math.isfinite(event.score)):
+            event = replace(
+                event,
+                ending=Ending.FAILED,
+                failure_kind=FailureKind.NOT_FINITE,
+                failure_message=f"The trial's score is {event.score}.",
+            )
         if event.ending is Ending.FAILED:
-            self._fail(event)
-            return
-        trial = self.ledger.trial(event.uuid)
-        facts = {
-            **event.facts,
-            **({"evaluation": dict(event.evaluation)} if event.evaluation is not None else {}),
-            "finished_at": self.clock.now(),
-        }
-        spent = {"cost_seconds": event.cost_seconds, "agent_steps": event.agent_steps}
-        if event.ending is Ending.COMPLETE:
-            if event.score is None or not math.isfinite(event.score):
-                self._fail(_not_finite(event))
-                return
-            trial = self.ledger.change(
-                event.uuid, TrialState.COMPLETE, score=event.score, attributes=facts, **spent
-            )
-            self._breaker.succeeded()
-        elif event.ending is Ending.STOPPED:
-            trial = self.ledger.change(event.uuid, TrialState.PRUNED, attributes=facts, **spent)
-            self._breaker.succeeded()
-        elif run.asked_to_pause and (run.pause_at is None or trial.agent_steps < run.pause_at):
-            trial = self.ledger.change(event.uuid, TrialState.QUEUED, **spent)
-        else:
-            trial = self.ledger.change(event.uuid, TrialState.PAUSED, **spent)
-            self._breaker.succeeded()
-        self.listener.on_finished(trial)
-
-    def _fail(self, event: Finished) -> None:
-        trial = self.ledger.trial(event.uuid)
-        kind = event.failure_kind or FailureKind.CRASH
-        attempts = int(str(trial.attributes.get("attempts", 1)))
-        if self._ending is not None and kind in RETRYABLE:
-            trial = self.ledger.change(event.uuid, TrialState.QUEUED)
-            self.listener.on_finished(trial)
-            return
-        if kind in RETRYABLE and attempts <= self.config.sweep.retries:
-            self.ledger.change(
-                event.uuid,
-                TrialState.QUEUED,
-                attributes={"attempts": attempts + 1, "last_failure": kind.value},
-            )
-            self.waiting.append(event.uuid)
-            self.listener.on_note(f"Trial {trial.number} is tried again: {event.failure_message}")
-            return
-        detail = event.traceback or event.log_tail
+            return self._fail(event, run)
+        uuid, cost, steps = event.uuid, event.cost_seconds, event.agent_steps
+        if event.ending is Ending.PAUSED:
+            between = run.interrupted and (run.pause_at is None or steps < run.pause_at)
+            state = TrialState.QUEUED if between else TrialState.PAUSED
+            if between and self.ending is None:
+                self.waiting.append(uuid)
+            trial = self.ledger.change(uuid, state, cost_seconds=cost, agent_steps=steps)
+            self.quota.paused(trial)
+            return trial
+        facts = {**event.facts, "finished_at": self.clock.now(), "slot": run.slot}
+        if event.evaluation is not None:
+            facts["evaluation"] = dict(event.evaluation)
+        score = event.score if event.ending is Ending.COMPLETE else self.ledger.trial(uuid).score
+        state = TrialState.COMPLETE if event.ending is Ending.COMPLETE else TrialState.PRUNED
         trial = self.ledger.change(
-            event.uuid,
+            uuid, state, attributes=facts, score=score, cost_seconds=cost, agent_steps=steps
+        )
+        self.breaker.succeeded()
+        self.quota.finished(self.ledger.trials())
+        return trial
+
+    def _fail(self, event: Finished, run: Running) -> Trial:
+        """A failure is an outcome; some kinds are worth another attempt, from the last checkpoint."""
+        uuid, kind = event.uuid, event.failure_kind or FailureKind.CRASH
+        trial = self.ledger.trial(uuid)
+        attempts = int(str(trial.attributes.get("attempts", 1)))
+        retryable = kind in RETRYABLE
+        if retryable and (run.interrupted or self.disk.is_full()):
+            # Not the trial's fault: it is continued, and that does not count as an attempt.
+            if self.ending is None:
+                self.waiting.append(uuid)
+            return self.ledger.change(uuid, TrialState.QUEUED)
+        if retryable and attempts <= self.config.sweep.retries and self.ending is None:
+            self.waiting.append(uuid)
+            self.listener.on_note(f"Trial {trial.number} is tried again: {event.failure_message}")
+            return self.ledger.change(
+                uuid,
+                TrialState.QUEUED,
+                attributes={
+                    "attempts": attempts + 1,
+                    "last_failure": f"{kind.value}: {event.failure_message}",
+                },
+            )
+        trial = self.ledger.change(
+            uuid,
             TrialState.FAILED,
             failure_kind=kind,
             failure_message=event.failure_message,
-            attributes={"log_tail": event.log_tail, "finished_at": self.clock.now()},
+            attributes={"log_tail": event.log_tail, "finished_at": self.clock.now(), "slot": run.slot},
         )
-        self.listener.on_finished(trial)
-        self._breaker.failed(kind, event.failure_message, detail)
+        self.quota.finished(self.ledger.trials())
+        self.breaker.failed(kind, event.failure_message, event.traceback or event.log_tail)
+        return trial
 
-    # --- look around ---------------------------------------------------------------------------------------------
+    # --- stop and go ---------------------------------------------------------------------------------------------
 
-    def look_around(self) -> None:
-        """Enforce limits, hear requests, keep the ledger moving."""
-        self.ledger.tick()
-        self._watch_trials()
-        if self.interrupts.stop_now:
-            self._end(EndReason.INTERRUPTED)
-            for uuid in list(self.running):
-                self.launcher.kill(uuid, FailureKind.WORKER_LOST, "The sweep was told to stop at once.")
-        elif self.interrupts.stop:
-            self._end(EndReason.INTERRUPTED)
-        elapsed = self._elapsed_before + self._watch.look(self.clock.monotonic())
-        cost = math.fsum(trial.cost_seconds for trial in self.ledger.trials())
-        used_up = self.budget.used_up(elapsed, cost)
-        if used_up is not None:
-            self._end(used_up)
-        self._hear_requests()
-
-    def _watch_trials(self) -> None:
-        timeout, hang = self.config.sweep.trial_timeout, self.config.sweep.hang_timeout
-        now = self.clock.monotonic()
-        for uuid, run in list(self.running.items()):
-            seconds = run.watch.look(now)
-            if timeout is not None and seconds > timeout:
-                message = f"The trial took more than {timeout:g} seconds (sweep.trial_timeout)."
-                self.launcher.kill(uuid, FailureKind.TIMEOUT, message)
-            elif self.launcher.silent_seconds(uuid) > hang:
-                message = f"The trial gave no sign of life for {hang:g} seconds (sweep.hang_timeout)."
-                self.launcher.kill(uuid, FailureKind.HANG, message)
-
-    def _end(self, reason: EndReason) -> None:
+    def end(self, reason: EndReason) -> None:
         """Start nothing more; running trials finish their epoch, write a checkpoint and can be continued."""
-        if self._ending is not None:
-            return
-        self._ending = reason
+        if self.ending is None:
+            self.ending = reason
+            self._interrupt_all()
+
+    def end_now(self, reason: EndReason) -> None:
+        """End what is running at once; it can be continued from its last checkpoint."""
+        self.end(reason)
+        for uuid in list(self.running):
+            self.launcher.kill(uuid, FailureKind.WORKER_LOST, "The sweep was told to stop at once.")
+
+    def hold(self, why: str) -> None:
+        """Wait until what is in the way has gone; running trials write a checkpoint and pause."""
+        if not self.held:
+            self.held = why
+            self.listener.on_note(f"{why} The sweep waits until there is room again; nothing is lost.")
+            self._interrupt_all()
+
+    def go_on(self) -> None:
+        """What was in the way has gone."""
+        if self.held:
+            self.held = ""
+            self.listener.on_note("There is room again; the sweep goes on.")
+
+    def _interrupt_all(self) -> None:
         for uuid, run in self.running.items():
-            run.asked_to_pause = True
+            run.interrupted = True
             self.launcher.answer(uuid, Verdict.PAUSE)
-
-    def _hear_requests(self) -> None:
-        now = self.clock.monotonic()
-        if now - self._requests_at < REQUESTS_INTERVAL_SECONDS and self._requests_at:
-            return
-        self._requests_at = now
-        for request in self.ledger.requests():
-            if request.kind is RequestKind.STOP:
-                self._end(EndReason.STOPPED)
-                self.ledger.answer(request, "The sweep stops; running trials can be continued.")
-
-    def _runs_are_used_up(self) -> bool:
-        left = self.budget.runs_left(self.ledger.trials())
-        return left is not None and left <= 0
-
-    def _has_promotion(self) -> bool:
-        if not self.ledger.in_state(TrialState.PAUSED):
-            return False
-        return isinstance(self.method.next(self.ledger.trials()), Resume)
-
-    # --- the end -------------------------------------------------------------------------------------------------
-
-    def close(self, reason: EndReason) -> SweepOutcome:
-        """End well: everything is written, the lock is given back."""
-        outcome = self._outcome(reason)
-        self.ledger.close()
-        self.listener.on_sweep_finished(outcome)
-        return outcome
-
-    def abandon(self, error: BaseException) -> None:
-        """End badly: what was running can be continued, if the study is still there."""
-        gone = isinstance(error, StudyGoneError)
-        self.launcher.close()
-        if not gone:
-            for uuid in self.running:
-                self.ledger.change(uuid, TrialState.QUEUED)
-        self.ledger.close(abandon=gone)
-
-    def _outcome(self, reason: EndReason) -> SweepOutcome:
-        trials = self.ledger.trials()
-        counts: dict[TrialState, int] = {}
-        for trial in trials:
-            counts[trial.state] = counts.get(trial.state, 0) + 1
-        study = self.ledger.study
-        return SweepOutcome(
-            reason=reason,
-            best=_best(trials, study.spec.goals[0]),
-            counts=counts,
-            study_name=study.name,
-            artifacts_folder=study.folder,
-            elapsed_seconds=self.clock.monotonic() - self._began_at,
-        )
-
-
-def _best(trials: list[Trial], goal: str) -> Trial | None:
-    sign = -1.0 if goal == "minimize" else 1.0
-    complete = [t for t in trials if t.state is TrialState.COMPLETE and t.score is not None]
-    return max(complete, key=lambda t: (sign * (t.score or 0.0), -t.number), default=None)
-
-
-def _not_finite(event: Finished) -> Finished:
-    from dataclasses import replace
-
-    return replace(
-        event,
-        ending=Ending.FAILED,
-        failure_kind=FailureKind.NOT_FINITE,
-        failure_message=f"The trial's score is {event.score}.",
-    )

@@ -335,3 +335,14 @@ def _pid() -> int:
     import os
 
     return os.getpid()
+
+
+def checkpoint_steps(path: Path) -> int:
+    """Agent steps at which a checkpoint was written.
+
+    Raises:
+        CheckpointError: it cannot be read.
+    """
+    from trainer.checkpoint import load_checkpoint
+
+    return load_checkpoint(path).agent_steps

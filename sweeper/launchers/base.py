@@ -26,6 +26,10 @@ class Launcher(Protocol):
     def num_threads(self) -> int:
         """CPU threads that each trial gets, where its config does not say."""
 
+    @property
+    def token(self) -> str:
+        """What its processes on this machine carry in their environment; begins with the study's own token."""
+
     def free_slots(self) -> int:
         """Slots that can take an assignment now."""
 

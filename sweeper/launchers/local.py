@@ -60,7 +60,7 @@ class LocalLauncher:
 
     Args:
         plan: slots and threads; `replan` may change it after the first survey, before anything runs.
-        token: marks all processes of this sweep; the same for a study, so that a later sweep finds leftovers.
+        token: marks all processes of this sweep: the study's, so that a later sweep finds what is left of this one.
         clock: for silence.
         memory_limit_bytes: of a worker with its descendants; None for no limit.
         replan: slots from what the first survey has found.
@@ -77,7 +77,7 @@ class LocalLauncher:
     ) -> None:
         self._plan = plan
         self._replan = replan
-        self._token = token or str(uuid4())
+        self._token = f"{token or 'trial'}:{uuid4()}"
         self._clock = clock or SystemClock()
         self._memory_limit_bytes = memory_limit_bytes
         self._inbox: queue.SimpleQueue[tuple[_Slot, int, str, Any] | None] = queue.SimpleQueue()

@@ -33,10 +33,18 @@ def kill_tree(pid: int, token: str | None = None) -> None:
         kill_bearers(token)
 
 
-def kill_bearers(token: str) -> int:
-    """Kill every process of this user whose environment carries a token that begins so; how many there were."""
+def kill_bearers(token: str, *, but: str | None = None) -> int:
+    """Kill every process of this user whose environment carries a token that begins so; how many there were.
+
+    Args:
+        token: the beginning of a token.
+        but: those whose token begins so are spared.
+    """
     killed = 0
+    spared = set() if but is None else set(bearers(but))
     for pid in bearers(token):
+        if pid in spared:
+            continue
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.kill(pid, signal.SIGKILL)
             killed += 1

@@ -7,6 +7,7 @@ that neither a slot nor a search method ever waits for a disk.
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,7 @@ from optuna.distributions import BaseDistribution, distribution_to_json
 from optuna.storages._rdb import models
 from sqlalchemy import Connection, func, insert, select, update
 
-from sweeper.errors import StudyLockedError
+from sweeper.errors import StudyLockedError, SweepError
 from sweeper.records import Observation, Trial, TrialState, Value
 from sweeper.score import Thinner
 from sweeper.store import lock, optuna_rows
@@ -87,11 +88,7 @@ class Ledger:
         self._unwritten: dict[str, _Unwritten] = {}
         self._flushed_at = self._beaten_at = clock.monotonic()
         self._counted_at = clock.monotonic()
-        url = study.engine.url
-        from pathlib import Path
-
-        path = Path(url.database) if url.get_backend_name() == "sqlite" and url.database else None
-        self.writer = Writer(study.engine, study.study_id, study.uuid, path=path, on_note=on_note)
+        self.writer = Writer(study.engine, study.study_id, study.uuid, path=study.path, on_note=on_note)
 
     # --- reading -------------------------------------------------------------------------------------------------
 
@@ -106,6 +103,10 @@ class Ledger:
     def in_state(self, *states: TrialState) -> list[Trial]:
         """Trials in one of these states, by number."""
         return [trial for trial in self._trials.values() if trial.state in states]
+
+    def cost_seconds(self) -> float:
+        """Training time of all trials together."""
+        return math.fsum(trial.cost_seconds for trial in self._trials.values())
 
     def curve(self, uuid: str) -> list[CurvePoint]:
         """The whole curve of a trial, what is not written yet included."""
@@ -195,6 +196,8 @@ class Ledger:
             self._touch(connection, now)
             return trial_id, trial
 
+        trial_id: int
+        trial: Trial
         trial_id, trial = self.writer.call(write)
         self._ids[uuid] = trial_id
         self._trials[uuid] = trial
@@ -225,7 +228,8 @@ class Ledger:
 
         def write(connection: Connection) -> None:
             optuna_rows.write_attributes(connection, trial_id, changed)
-            optuna_rows.write_state(connection, trial_id, state, values, now)
+            if state is not old.state:
+                optuna_rows.write_state(connection, trial_id, state, values, now)
             self._update_row(connection, trial, now)
             self._touch(connection, now)
 
@@ -351,16 +355,36 @@ class Ledger:
             self._beaten_at = now
             self._beat()
 
-    def close(self, *, abandon: bool = False) -> None:
-        """Write everything (unless the study is gone), give the lock back and end the writer."""
+    def close(self) -> None:
+        """Write everything, give the lock back and end the writer.
+
+        Raises:
+            SweepError: it could not be written.
+        """
         try:
-            if not abandon:
-                for uuid in list(self._unwritten):
-                    self._write_progress(uuid)
-                self._beat()
-                self.writer.call(lambda connection: lock.give_back(connection, self.study.uuid, self._token))
+            for uuid in list(self._unwritten):
+                self._write_progress(uuid)
+            self._beat()
+            self.writer.call(lambda connection: lock.give_back(connection, self.study.uuid, self._token))
         finally:
-            self.writer.close(abandon=abandon)
+            self.writer.close()
+
+    def abandon(self, *, gone: bool) -> None:
+        """End after an error: running trials go back into the queue, as far as they can still be written.
+
+        Args:
+            gone: the study is no longer there: nothing is written.
+        """
+        if gone:
+            self.writer.close(abandon=True)
+            return
+        try:
+            for trial in self.in_state(TrialState.RUNNING):
+                self.change(trial.uuid, TrialState.QUEUED)
+            self.close()
+        except SweepError:
+            # The error that has ended the sweep is the one to tell; the next start recovers what this could not.
+            self.writer.close(abandon=True)
 
     # --- inside --------------------------------------------------------------------------------------------------
 

@@ -107,6 +107,17 @@ def read_lock(connection: Connection, study_uuid: str, clock: Clock) -> LockInfo
     return None if row is None else info_of(row, clock)
 
 
+def refuse_if_held(connection: Connection, study_uuid: str, study_name: str, clock: Clock) -> None:
+    """Look, without taking it, whether a study's lock could be taken.
+
+    Raises:
+        StudyLockedError: somebody holds it.
+    """
+    row = connection.execute(select(LOCKS).where(LOCKS.c.study_uuid == study_uuid)).one_or_none()
+    if row is not None and is_alive(row, clock):
+        raise _refusal(study_name, row)
+
+
 def info_of(row: Row[tuple[object, ...]], clock: Clock) -> LockInfo:
     """A lock's row for people."""
     return LockInfo(row.host, row.pid, row.started_at, row.beat_at, is_alive(row, clock))

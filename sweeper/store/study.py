@@ -11,7 +11,7 @@ from sqlalchemy import Engine, Row, func, select
 from sweeper.errors import StudyNotFoundError
 from sweeper.records import Trial, TrialState
 from sweeper.store.curves import read_curves
-from sweeper.store.lock import read_lock
+from sweeper.store.lock import read_lock, refuse_if_held
 from sweeper.store.names import trial_folder_name
 from sweeper.store.records import CurvePoint, LockInfo, Request, RequestKind, StudyInfo, StudySpec
 from sweeper.store.requests import add_request, read_requests
@@ -61,6 +61,12 @@ class StoredStudy:
     def storage(self) -> RDBStorage:
         """Optuna's storage of this database."""
         return self._storage
+
+    @property
+    def path(self) -> Path | None:
+        """The database's file, for SQLite."""
+        url = self.engine.url
+        return Path(url.database) if url.get_backend_name() == "sqlite" and url.database else None
 
     @property
     def optuna_study(self) -> optuna.Study:
@@ -179,6 +185,15 @@ class StoredStudy:
         """Who runs this study, alive or not; None if the lock is free."""
         with self.engine.connect() as connection:
             return read_lock(connection, self.uuid, self._clock)
+
+    def refuse_if_locked(self) -> None:
+        """Refuse a study that another process runs.
+
+        Raises:
+            StudyLockedError: with its host, pid and start.
+        """
+        with self.engine.connect() as connection:
+            refuse_if_held(connection, self.uuid, self.name, self._clock)
 
     def request(self, kind: RequestKind, argument: Mapping[str, Any] | None = None) -> int:
         """Leave a request for the lock holder, or for whoever takes the lock next; its id."""

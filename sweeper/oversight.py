@@ -1,0 +1,88 @@
+"""What the loop looks after between events: limits, signals, requests, the disk, the ledger."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from sweeper.errands import carry_out
+from sweeper.listener import EndReason
+from trainer.errors import FailureKind
+
+if TYPE_CHECKING:
+    from sweeper.interrupt import Interrupts
+    from sweeper.limits import Stopwatch
+    from sweeper.session import Session
+
+REQUESTS_INTERVAL_SECONDS = 1.0
+DISK_INTERVAL_SECONDS = 5.0
+
+
+@dataclass(slots=True)
+class Oversight:
+    """Looks around, often and cheaply.
+
+    Attributes:
+        session: what is looked after.
+        interrupts: Ctrl-C and its kin.
+        watch: how long this sitting has run.
+        elapsed_before: how long earlier sittings have.
+    """
+
+    session: Session
+    interrupts: Interrupts
+    watch: Stopwatch
+    elapsed_before: float
+    _heard_at: float = field(default=-math.inf)
+    _measured_at: float = field(default=-math.inf)
+
+    def look_around(self) -> None:
+        """Enforce limits, hear requests, keep the ledger moving.
+
+        Raises:
+            SweepError: the study is gone, its lock is lost, or the database refuses.
+        """
+        session = self.session
+        session.ledger.tick()
+        if self.interrupts.stop_now:
+            session.end_now(EndReason.INTERRUPTED)
+        elif self.interrupts.stop:
+            session.end(EndReason.INTERRUPTED)
+        self._watch_trials()
+        self._watch_budget()
+        now = session.clock.monotonic()
+        if now - self._heard_at >= REQUESTS_INTERVAL_SECONDS:
+            self._heard_at = now
+            for request in session.ledger.requests():
+                session.ledger.answer(request, carry_out(session, request))
+        if now - self._measured_at >= DISK_INTERVAL_SECONDS:
+            self._measured_at = now
+            self._watch_disk()
+
+    def _watch_trials(self) -> None:
+        session, sweep = self.session, self.session.config.sweep
+        now = session.clock.monotonic()
+        for uuid, run in list(session.running.items()):
+            seconds = run.watch.look(now)
+            if sweep.trial_timeout is not None and seconds > sweep.trial_timeout:
+                message = f"The trial took more than {sweep.trial_timeout:g} seconds (sweep.trial_timeout)."
+                session.launcher.kill(uuid, FailureKind.TIMEOUT, message)
+            elif session.launcher.silent_seconds(uuid) > sweep.hang_timeout:
+                message = f"The trial gave no sign of life for {sweep.hang_timeout:g} s (sweep.hang_timeout)."
+                session.launcher.kill(uuid, FailureKind.HANG, message)
+
+    def _watch_budget(self) -> None:
+        session = self.session
+        elapsed = self.elapsed_before + self.watch.look(session.clock.monotonic())
+        reason = session.budget.used_up(elapsed, session.ledger.cost_seconds())
+        if reason is not None:
+            session.end(reason)
+
+    def _watch_disk(self) -> None:
+        session = self.session
+        if session.held:
+            if session.disk.has_room():
+                session.go_on()
+        elif session.disk.is_full():
+            session.hold(session.disk.sentence())
