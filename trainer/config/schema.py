@@ -28,6 +28,7 @@ class SchemaEntry:
         default: the default value.
         sentence: what it does.
         whole: its values are whole numbers.
+        section_sentence: what its section is about.
     """
 
     name: str
@@ -39,6 +40,7 @@ class SchemaEntry:
     default: Any
     sentence: str
     whole: bool
+    section_sentence: str
 
     @property
     def rule(self) -> str:
@@ -67,6 +69,7 @@ def entries() -> Mapping[str, SchemaEntry]:
                 default=field.default,
                 sentence=field.description or "",
                 whole=any(alternative.get("type") == "integer" for alternative in alternatives),
+                section_sentence=(model.__doc__ or "").strip(),
             )
     return found
 
@@ -127,7 +130,7 @@ def _words(schema: dict[str, Any]) -> str:
     bounds = _bounds(schema)
     if kind in ("integer", "number"):
         noun = "a whole number" if kind == "integer" else "a number"
-        return f"{noun}, {bounds}" if bounds else noun
+        return f"{noun} {bounds}" if bounds else noun
     if kind == "array":
         return f"a list of {_plural(_words(schema['items']))}" if "items" in schema else "a list"
     return {"boolean": "True or False", "string": "text", "null": "None"}[str(kind)]
