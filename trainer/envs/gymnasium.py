@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import inspect
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import gymnasium
-import numpy as np
 from gymnasium.envs.registration import EnvSpec, load_env_creator
-from gymnasium.vector import AutoresetMode
 
+from trainer.envs.batched_shard import BatchedShard
 from trainer.envs.python_shard import PythonShard
 from trainer.envs.recipe import (
     MULTIPROCESSING,
@@ -21,17 +19,19 @@ from trainer.envs.recipe import (
     SERIAL,
     Recipe,
     check_env_keys,
+    constructor_keys,
+    match_keys,
     nearest,
     unknown_environment,
 )
-from trainer.envs.shard import NOTHING_TO_REPORT, Array, EpisodeCounter, Report, Shard, Slots
 from trainer.envs.spaces import ActionCodec, ObservationCodec
 from trainer.errors import EnvironmentMakeError, MissingExtraError, Place
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from trainer.envs.layout import ActionLayout, ObservationLayout
+    from trainer.envs.shard import Shard
 
 # Packages that register their environments when they are imported: id prefix → (module, our extra).
 _REGISTRARS = {
@@ -85,24 +85,16 @@ def find_spec(name: str) -> EnvSpec:
     raise error
 
 
-def constructor_keys(entry_point: Callable[..., Any] | type) -> tuple[str, ...] | None:
-    """Names of the keyword arguments that a constructor takes; None where it takes any."""
-    parameters = inspect.signature(entry_point).parameters.values()
-    if any(one.kind is inspect.Parameter.VAR_KEYWORD for one in parameters):
-        return None
-    return tuple(one.name for one in parameters if one.name not in ("self", "render_mode"))
-
-
 class GymnasiumRecipe(Recipe):
     """One registered id with its constructor's arguments."""
 
     def __init__(self, env_name: str, values: Mapping[str, Any]) -> None:
         self._id = find_spec(env_name).id
         self.name = self._id
-        self.values = dict(values)
         self.env_keys = self._keys()
         if self.env_keys is not None:
             check_env_keys(values, self.env_keys, self.name)
+        self.values = match_keys(values, self.env_keys or ())
         several = (SERIAL, MULTIPROCESSING, RAY)
         self.backends = (NATIVE, *several) if self._has_vector_environment() else several
 
@@ -153,6 +145,16 @@ class GymnasiumRecipe(Recipe):
                 return MissingExtraError(extra, extra=extra, purpose=f"{self.name} and its kind")
         return EnvironmentMakeError(f"{self.name} needs a package that is not installed: {error}.")
 
+    def _make_vector(self, num_envs: int) -> gymnasium.vector.VectorEnv[Any, Any, Any]:
+        """Gymnasium's own vector environment.
+
+        All of its environments draw from one generator seeded with the first one's seed, so that its
+        trajectories are not those of environments made one by one.
+        """
+        return gymnasium.make_vec(
+            self._id, num_envs=num_envs, vectorization_mode="vector_entry_point", **self.values
+        )
+
     @cached_property
     def _codecs(self) -> tuple[ObservationCodec, ActionCodec]:
         env = self.make_env()
@@ -180,63 +182,5 @@ class GymnasiumRecipe(Recipe):
     def make_shard(self, num_envs: int, *, num_threads: int = 1, native: bool = False) -> Shard:  # noqa: ARG002
         """Gymnasium's vector environment for the native backend, single ones for all others."""
         if native and NATIVE in self.backends:
-            return GymnasiumVectorShard(self, num_envs)
+            return BatchedShard([self._make_vector(num_envs)], self.name, num_envs)
         return PythonShard([self.make_env() for _ in range(num_envs)], self.name)
-
-
-class GymnasiumVectorShard(Shard):
-    """One of Gymnasium's own vector environments in its NEXT_STEP mode.
-
-    The step after an episode's end is a dummy that only resets; it is handed out with `live = False`. All of
-    its environments draw from one generator seeded with the first environment's seed, unlike environments
-    made one by one, so that trajectories are those of the vector environment and not those of Serial.
-    """
-
-    def __init__(self, recipe: GymnasiumRecipe, num_envs: int) -> None:
-        self._env = gymnasium.make_vec(
-            recipe.name, num_envs=num_envs, vectorization_mode="vector_entry_point", **recipe.values
-        )
-        mode = self._env.metadata.get("autoreset_mode")
-        if mode is not AutoresetMode.NEXT_STEP:
-            raise EnvironmentMakeError(
-                f"{recipe.name}'s vector environment has the autoreset mode {mode}, which is not known here.",
-                remedy="Set [vec] backend = Serial.",
-            )
-        self.num_envs = num_envs
-        self.cursor = np.full(1, -1, np.int64)
-        self.action_layout = recipe.action_layout
-        self._recipe = recipe
-        self._counter = EpisodeCounter(num_envs)
-        self._ended = np.zeros(num_envs, np.bool_)
-
-    @property
-    def observation_layout(self) -> ObservationLayout:
-        """From the environment's observation space."""
-        return self._recipe.observation_layout
-
-    def reset(self, seed: int, slots: Slots) -> None:
-        """Begin all episodes anew."""
-        observations, _ = self._env.reset(seed=seed)
-        slots.observations[...] = observations
-        slots.begin()
-        self._counter.begin()
-        self._ended = np.zeros(self.num_envs, np.bool_)
-
-    def step(self, actions: Array, slots: Slots) -> Report:
-        """One step, or the dummy step that resets."""
-        choices = actions[:, 0] if self.action_layout.kind == "discrete" else actions
-        observations, rewards, terminated, truncated, _ = self._env.step(choices)
-        np.logical_not(self._ended, out=slots.live)
-        slots.observations[...] = observations
-        slots.rewards[:] = rewards
-        slots.terminated[:] = terminated
-        np.greater(truncated, terminated, out=slots.truncated)
-        self._ended = terminated | truncated
-        if slots.truncated.any():
-            slots.final_observations[slots.truncated] = observations[slots.truncated]
-        self._counter.count(rewards, self._ended, slots, slots.live)
-        return NOTHING_TO_REPORT
-
-    def close(self) -> None:
-        """Close the vector environment."""
-        self._env.close()

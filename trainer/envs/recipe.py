@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import difflib
+import inspect
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
 from trainer.errors import EnvironmentMakeError, Place
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping
 
     from trainer.envs.layout import ActionLayout, ObservationLayout
     from trainer.envs.shard import Shard
@@ -79,8 +80,9 @@ def check_env_keys(settings: Mapping[str, Any], valid: Collection[str], environm
     Raises:
         EnvironmentMakeError: naming the key and the nearest valid one.
     """
+    known = {name.lower() for name in valid}
     for key in settings:
-        if key not in valid:
+        if key.lower() not in known:
             raise EnvironmentMakeError(
                 f"{environment} takes no setting {key!r}.",
                 place=Place(section="env", key=key),
@@ -95,3 +97,17 @@ def unknown_environment(package: str, name: str, valid: Collection[str]) -> Envi
         place=Place(section="base", key="env_name"),
         remedy=suggestion(name, valid, "names") + f" `puffer-sweep envs {package}` lists them.",
     )
+
+
+def constructor_keys(entry_point: Callable[..., Any] | type) -> tuple[str, ...] | None:
+    """Names of the keyword arguments that a constructor takes; None where it takes any."""
+    parameters = inspect.signature(entry_point).parameters.values()
+    if any(one.kind is inspect.Parameter.VAR_KEYWORD for one in parameters):
+        return None
+    return tuple(one.name for one in parameters if one.name not in ("self", "render_mode"))
+
+
+def match_keys(values: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    """Settings under the names that a constructor knows: an INI's keys have lost their capitals."""
+    by_lower = {name.lower(): name for name in names}
+    return {by_lower.get(key.lower(), key): value for key, value in values.items()}

@@ -23,6 +23,18 @@ def _gymnasium(env_name: str, values: Mapping[str, Any]) -> Recipe:
     return GymnasiumRecipe(env_name, values)
 
 
+def _user(env_name: str, values: Mapping[str, Any]) -> Recipe:
+    from trainer.envs.user import UserRecipe
+
+    return UserRecipe(env_name, values)
+
+
+def is_import_path(env_name: str) -> bool:
+    """Whether a name is `module:attribute`: a user's own environment."""
+    module, colon, attribute = env_name.partition(":")
+    return bool(colon) and all(part.isidentifier() for part in (*module.split("."), attribute))
+
+
 PACKAGES: Mapping[str, Callable[[str, Mapping[str, Any]], Recipe]] = {
     "atari": _atari,
     "gymnasium": _gymnasium,
@@ -41,6 +53,8 @@ def make_recipe(package: str | None, env_name: str | None, values: Mapping[str, 
         EnvironmentMakeError: an unknown package, environment or setting.
         MissingExtraError: the package's Python package is not installed.
     """
+    if env_name and is_import_path(env_name):
+        return _user(env_name, values)
     maker = PACKAGES.get(package or "")
     if maker is None:
         raise EnvironmentMakeError(

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     import torch
 
     from trainer.envs.recipe import Recipe
+    from trainer.envs.shard import Array
 
 _START_SECONDS = 120.0
 """Beyond the timeout for steps: a start imports packages and loads games, maybe on a busy machine."""
@@ -181,6 +182,8 @@ class MultiprocessingVectorEnv(VectorEnv):
         self._awaited: int | None = None
         self._fault: PufferError | None = None
         self._workers: list[_Worker] = []
+        self._arrays: dict[str, Array] = {}
+        self._batches: list[Slots] = []
         self._finalizer = weakref.finalize(self, _end_all, self._workers)
         self._start(recipe, num_workers)
 
@@ -308,8 +311,9 @@ class MultiprocessingVectorEnv(VectorEnv):
             raise self._fault
 
     def close(self) -> None:
-        """End all workers."""
+        """End all workers. The shared memory goes with the last batch that is still held."""
         self._finalizer()
+        self._arrays, self._batches = {}, []
 
 
 def _how_ended(code: int) -> str:
