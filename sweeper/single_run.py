@@ -50,8 +50,7 @@ def train_in_folder(
         SweepError: there is nothing to resume.
         PufferError: see `trainer.train`.
     """
-    import trainer
-    from sweeper.trial import checkpoint_steps
+    from sweeper.trial import checkpoint_steps, train_alone
     from trainer.records import Directive
 
     resume_from = newest_checkpoint(folder) if resume else None
@@ -80,7 +79,7 @@ def train_in_folder(
             return Directive.PAUSE if asked.is_set() else Directive.CONTINUE
 
         try:
-            result = trainer.train(config, receive, folder=folder, resume_from=resume_from)
+            result = train_alone(config, receive, folder=folder, resume_from=resume_from)
         finally:
             curve_file.close()
     return RunEnd(result, final_score("last", curve, config.train.total_timesteps), folder)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from trainer.config import Config
-    from trainer.records import Directive, EnvironmentFacts, Progress, TrainResult
+    from trainer.records import Directive, EnvironmentFacts, Evaluation, Progress, TrainResult
     from trainer.vector.base import VectorEnv
 
 
@@ -78,6 +78,22 @@ class Runner:
     def __init__(self) -> None:
         self._vector: VectorEnv | None = None
         self._vector_key: object = None
+
+    def warm_up(self) -> None:
+        """Import what every trial needs while nobody waits for it yet."""
+        import torch
+
+        import trainer.loop
+        import trainer.vector  # noqa: F401
+
+        # The first step of any optimiser imports half of torch's compiler.
+        weight = torch.zeros(1, requires_grad=True)
+        weight.grad = torch.ones(1)
+        torch.optim.Adam([weight], fused=True).step()
+
+    def survey(self, config: Config) -> Survey:
+        """See `survey`."""
+        return survey(config)
 
     def run(self, assignment: Assignment, channel: Channel) -> Finished:
         """Run a trial to its end, its pause or its failure. Never raises an Exception: failures are outcomes."""
@@ -346,3 +362,34 @@ def checkpoint_steps(path: Path) -> int:
     from trainer.checkpoint import load_checkpoint
 
     return load_checkpoint(path).agent_steps
+
+
+def train_alone(
+    config: Config,
+    on_progress: Callable[[Progress], Directive],
+    *,
+    folder: Path,
+    resume_from: Path | None = None,
+) -> TrainResult:
+    """One run outside a sweep, in this process: `puffer-sweep train`.
+
+    Raises:
+        PufferError: see `trainer.train`.
+    """
+    import trainer
+
+    return trainer.train(config, on_progress, folder=folder, resume_from=resume_from)
+
+
+def evaluate_alone(
+    config: Config, checkpoint: Path, *, episodes: int, seed: int | None = None, greedy: bool = False
+) -> Evaluation:
+    """The scores of a checkpoint over whole episodes, in this process: `puffer-sweep eval`.
+
+    Raises:
+        PufferError: see `trainer.evaluate`.
+    """
+    import trainer
+
+    seeded: dict[str, Any] = {} if seed is None else {"seed": seed}
+    return trainer.evaluate(config, checkpoint, episodes=episodes, greedy=greedy, **seeded)

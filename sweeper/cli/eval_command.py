@@ -65,10 +65,9 @@ def command(
     config = config.override({"train.device": "auto"})
     prepare_threads(config)
 
-    import trainer
+    from sweeper.trial import evaluate_alone
 
-    seeded: dict[str, Any] = {} if seed is None else {"seed": seed}
-    result = trainer.evaluate(config, checkpoint, episodes=episodes, greedy=greedy, **seeded)
+    result = evaluate_alone(config, checkpoint, episodes=episodes, seed=seed, greedy=greedy)
     if as_json:
         click.echo(json.dumps(evaluation_record(result, checkpoint), indent=2))
     else:
@@ -81,7 +80,7 @@ def command(
     if video is not None:
         from sweeper.video import record_video
 
-        record_video(config, checkpoint, video, greedy=greedy, **seeded)
+        record_video(config, checkpoint, video, seed=seed, greedy=greedy)
         if not as_json:
             click.echo(f"video {video}")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -17,7 +18,6 @@ from sweeper.cli.options import (
 from sweeper.cli.settings import SettingsCommand, load, parse
 
 if TYPE_CHECKING:
-    from pathlib import Path
     from rich.console import Console
 
     from sweeper.loop import SweepOutcome
@@ -65,7 +65,7 @@ def command(
     sweep = Sweep(
         loaded,
         storage,
-        study,
+        study if study is not None else name_study(config, loaded),
         artifacts,
         listener=listener,
         command=("puffer-sweep", *sys.argv[1:]),
@@ -79,6 +79,22 @@ def command(
     results = write_results(open_store(storage).open(outcome.study_name))
     if not as_json:
         show_outcome(outcome, results, storage)
+
+
+def name_study(name: str, config: Config) -> str:
+    """The study's name where none is given: from the config file's name and the environment.
+
+    `start breakout` and `start config/atari.ini` name the same study when they mean the same file.
+    """
+    from sweeper.store.names import default_study_name
+    from trainer.config import files
+
+    path = Path(name)
+    if path.suffix.lower() != ".ini" and not path.is_file():
+        path, _ = files.find_config(name)
+    environment = config.base.env_name
+    says_nothing = path.name == files.DEFAULT_FILE or path.stem.lower() == (environment or "").lower()
+    return default_study_name(None if says_nothing else path.stem, environment)
 
 
 def make_listener(config: Config, *, plain: bool, as_json: bool) -> Listener:

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-
-from sweeper.formatting import format_value
 from typing import TYPE_CHECKING
 
+from sweeper.formatting import format_value
+
 if TYPE_CHECKING:
-    from sweeper.records import Value
-    from sweeper.parameter import Parameter
     from collections.abc import Iterable, Sequence
+
+    from sweeper.parameter import Parameter
+    from sweeper.records import Value
 
 _LOG = ("log_normal", "uniform_pow2")
 _LOGIT = ("logit_normal",)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from html import escape
-
-from sweeper.formatting import format_count, format_number, format_seconds, format_value
 from typing import TYPE_CHECKING
 
+from sweeper.formatting import format_count, format_number, format_seconds, format_value
+
 if TYPE_CHECKING:
-    from sweeper.report.study_view import StudyView
     from sweeper.records import Trial
+    from sweeper.report.study_view import StudyView
 
 _MOST_PARAMETERS = 14
 

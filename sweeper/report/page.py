@@ -26,13 +26,16 @@ from sweeper.formatting import (
 )
 from sweeper.records import Trial, TrialState
 from sweeper.report import figures
+from sweeper.report.response import response_of
 from sweeper.report.summary import summarise
 from sweeper.report.theme import DARK_TONES
 
 if TYPE_CHECKING:
-    from sweeper.report.study_view import StudyView
     from collections.abc import Mapping
+
     import plotly.graph_objects as go
+
+    from sweeper.report.study_view import StudyView
 
 _HERE = Path(__file__).parent
 
@@ -141,8 +144,8 @@ def page_sections(study: StudyView) -> list[PageSection]:
             "importance",
             "Importance",
             "What matters",
-            "How much of the score's variation each parameter explains among the complete trials. fANOVA asks about the "
-            "whole space, PED-ANOVA about what sets the best trials apart.",
+            f"How much of the score's variation each parameter explains {_among(study)}. fANOVA asks about "
+            "the whole space, PED-ANOVA about what sets the best trials apart.",
             [Drawing("importance", figures.importance(study))],
         )
     )
@@ -153,8 +156,8 @@ def page_sections(study: StudyView) -> list[PageSection]:
                 "effects",
                 "Effects",
                 "Main effects",
-                "Each parameter on the axis it was searched on. Dots are trials, the line is the mean score a random "
-                "forest expects, the shaded band holds the best tenth, the star is the best trial.",
+                f"Each parameter on the axis it was searched on, {_among(study)}. Dots are trials, the line is the mean "
+                "score a random forest expects, the shaded band holds the best tenth, the star is the best trial.",
                 [
                     Drawing(f"effect-{index}", effect, name.rpartition(".")[2], name.rpartition(".")[0])
                     for index, (name, effect) in enumerate(effects.items())
@@ -167,8 +170,8 @@ def page_sections(study: StudyView) -> list[PageSection]:
             "combinations",
             "Combinations",
             "Combinations",
-            "Top: every trial as a line through its parameters, the best bold, darker is better. Below: the score a "
-            "random forest expects over the two most important parameters.",
+            "Each trial is a line through its parameters: darker is better, the best is orange. Below, the score "
+            f"a random forest expects over the two most important parameters, {_among(study)}.",
             [
                 Drawing("parallel", figures.parallel(study), "Parallel coordinates"),
                 Drawing("contour", figures.contour(study), "The most important pair"),
@@ -183,6 +186,13 @@ def page_sections(study: StudyView) -> list[PageSection]:
         ),
     ]
     return sections
+
+
+def _among(study: StudyView) -> str:
+    response = response_of(study)
+    if response is None or response.at_steps is None:
+        return "among the complete trials"
+    return f"among the {len(response.trials)} trials that reached {format_count(response.at_steps)} steps, by their score there"
 
 
 def trial_table(study: StudyView) -> dict[str, Any]:
@@ -247,7 +257,7 @@ def _tiles(study: StudyView) -> list[Tile]:
         Tile(
             "Trials",
             f"{len(study.trials)}",
-            f"{len(study.complete)} complete, {early} stopped early",
+            f"{len(study.complete)} complete, {early} cut short",
         ),
         Tile("Training time", format_seconds(seconds), f"{format_seconds(mean_cost)} a trial"),
         Tile("Agent steps", format_count(steps), "in all trials"),

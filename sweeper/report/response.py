@@ -1,8 +1,8 @@
 """What the trials say about the parameters: how much each one matters, and how the score answers to it.
 
 Importances are Optuna's own (PED-ANOVA and fANOVA), computed on the warped axes, where the search space is even. The
-answers (main effects, the surface of a pair) are partial dependences of a random forest fitted to the completed
-trials: the mean prediction over all trials with one or two parameters set to a value.
+answers (main effects, the surface of a pair) are partial dependences of a random forest fitted to the trials: the
+mean prediction over all trials with one or two parameters set to a value.
 """
 
 from __future__ import annotations
@@ -18,16 +18,19 @@ import optuna
 from numpy.typing import NDArray
 
 from sweeper.report.axes import Axis, axis_of
-from sweeper.report.study_view import StudyView, score_of
+from sweeper.report.study_view import score_of
 
 if TYPE_CHECKING:
-    from sweeper.parameter import Parameter
-    from sweeper.records import Trial
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
+
     from sklearn.ensemble import RandomForestRegressor
 
+    from sweeper.parameter import Parameter
+    from sweeper.records import Observation, Trial
+    from sweeper.report.study_view import StudyView
+
 FEWEST_TRIALS = 8
-"""Fewer completed trials than this say too little about any parameter."""
+"""Fewer trials than this say too little about any parameter."""
 
 _MOST_TRIALS = 600
 _NUM_TREES = 64
@@ -62,7 +65,8 @@ class Response:
     Attributes:
         parameters, axes: of the parameters that take at least two values among the trials.
         positions: (trials, parameters), where each value lies on its axis.
-        scores: (trials,).
+        scores: (trials,), of complete trials, or of all trials at the same number of agent steps.
+        at_steps: that number of steps; None where the scores are final ones.
         importances: how much each parameter matters.
         forest: predicts scores from positions.
     """
@@ -74,12 +78,23 @@ class Response:
     scores: Array
     importances: Importances
     forest: RandomForestRegressor
+    at_steps: int | None = None
 
     def ordered(self) -> list[int]:
         """Indices of the parameters, most important first."""
         rank = {name: index for index, name in enumerate(self.importances.ordered())}
         indices = range(len(self.parameters))
         return sorted(indices, key=lambda index: rank.get(self.parameters[index].name, len(rank)))
+
+    def ranking(self, sign: int) -> list[int]:
+        """Rows, best first."""
+        return [int(row) for row in np.argsort(-sign * self.scores, kind="stable")]
+
+    def score_of(self, trial: Trial) -> float | None:
+        """The score that a trial has here; None if it is not among these trials."""
+        numbers = {known.number: row for row, known in enumerate(self.trials)}
+        row = numbers.get(trial.number)
+        return None if row is None else float(self.scores[row])
 
     def main_effect(self, index: int) -> tuple[Array, Array]:
         """Positions along one axis and the mean predicted score at each."""
@@ -103,22 +118,58 @@ class Response:
 
 
 _RESPONSES: WeakKeyDictionary[StudyView, Response | None] = WeakKeyDictionary()
+"""A view never changes, so what was computed from it stays true."""
 
 
 def response_of(study: StudyView) -> Response | None:
-    """The study's response, computed once a view; None when fewer than `FEWEST_TRIALS` trials are complete."""
+    """The study's response, computed once a view; None when fewer than `FEWEST_TRIALS` trials can be compared."""
     if study not in _RESPONSES:
         _RESPONSES[study] = _fit(study)
     return _RESPONSES[study]
+
+
+def comparable_scores(study: StudyView) -> tuple[list[tuple[Trial, float]], int | None]:
+    """Trials with scores that can be compared, and the agent steps they are taken at (None: at the end).
+
+    Where at least half of the trials with a score ran to the end, these are taken. A sweep that stops or pauses most
+    of its trials early says more at the longest run length that a third of them reached.
+    """
+    complete = [(trial, score_of(trial)) for trial in study.complete]
+    if len(complete) >= FEWEST_TRIALS and 2 * len(complete) >= len(study.scored):
+        return complete, None
+    reached = sorted(
+        (study.curve(trial)[-1].agent_steps for trial in study.scored if study.curve(trial)), reverse=True
+    )
+    at_steps = reached[max(FEWEST_TRIALS, len(reached) // 3) - 1] if len(reached) >= FEWEST_TRIALS else None
+    if at_steps is None or (len(complete) >= FEWEST_TRIALS and at_steps >= reached[0]):
+        return complete, None
+    early = [
+        (trial, score)
+        for trial in study.scored
+        if (score := score_at(study.curve(trial), at_steps)) is not None
+    ]
+    return early, at_steps
+
+
+def score_at(curve: Sequence[Observation], steps: int) -> float | None:
+    """Mean of the curve over the last tenth of these steps; None where it does not reach them."""
+    if not curve or curve[-1].agent_steps < steps:
+        return None
+    before = [point for point in curve if point.agent_steps <= steps]
+    last = [point.score for point in before if point.agent_steps > 0.9 * steps]
+    last = last or [point.score for point in before[-1:]]
+    return sum(last) / len(last) if last else None
 
 
 def _fit(study: StudyView) -> Response | None:
     from sklearn.ensemble import RandomForestRegressor
 
     names = [parameter.name for parameter in study.parameters]
-    trials = tuple(trial for trial in study.complete if all(name in trial.values for name in names))
-    if len(trials) < FEWEST_TRIALS:
+    compared, at_steps = comparable_scores(study)
+    pairs = [(trial, score) for trial, score in compared if all(name in trial.values for name in names)]
+    if len(pairs) < FEWEST_TRIALS:
         return None
+    trials = tuple(trial for trial, _ in pairs)
     axes = [axis_of(p, [trial.values[p.name] for trial in trials]) for p in study.parameters]
     columns = [
         [axis.position(trial.values[name]) for trial in trials]
@@ -128,20 +179,13 @@ def _fit(study: StudyView) -> Response | None:
     if not varied:
         return None
     positions = np.array([columns[index] for index in varied], dtype=np.float64).T
-    scores = np.array([score_of(trial) for trial in trials], dtype=np.float64)
+    scores = np.array([score for _, score in pairs], dtype=np.float64)
     forest = RandomForestRegressor(_NUM_TREES, min_samples_leaf=2, max_features=0.7, random_state=0, n_jobs=1)
     forest.fit(positions, scores)
     kept = tuple(study.parameters[index] for index in varied)
     kept_axes = tuple(axes[index] for index in varied)
-    return Response(
-        kept,
-        kept_axes,
-        trials,
-        positions,
-        scores,
-        _importances(study, kept, kept_axes, positions, scores),
-        forest,
-    )
+    importances = _importances(study, kept, kept_axes, positions, scores)
+    return Response(kept, kept_axes, trials, positions, scores, importances, forest, at_steps)
 
 
 def _importances(

@@ -8,13 +8,14 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from functools import cached_property
-
-from sweeper.records import Observation, Trial, TrialState, Value
 from typing import TYPE_CHECKING
 
+from sweeper.records import Observation, Trial, TrialState, Value
+
 if TYPE_CHECKING:
-    from sweeper.parameter import Parameter
     from collections.abc import Mapping, Sequence
+
+    from sweeper.parameter import Parameter
 
 ENDED_EARLY = (TrialState.PRUNED, TrialState.PAUSED)
 """States of trials that have a score without having run to their full length."""

@@ -189,9 +189,8 @@ def _try_next(study: StudyView) -> str:
     if response is None:
         missing = FEWEST_TRIALS - len(study.complete)
         if missing > 0:
-            sentences.append(
-                f"{missing} more complete {_plural(missing, 'trial')} and the report can say which parameters matter."
-            )
+            trials = f"{missing} more complete {_plural(missing, 'trial')}"
+            sentences.append(f"After {trials} the report can say which parameters matter.")
         return " ".join(sentences)
     ordered = response.importances.ordered()
     if ordered:

@@ -130,7 +130,10 @@ class LineListener(BoardListener):
             f"{name.rpartition('.')[2]}={format_value(value)}" for name, value in changed.items()
         )
         self._last_line[trial.uuid] = self._now()
-        self._say(f"trial {trial.number} starts: {words or 'the config as written'}")
+        if trial.agent_steps:
+            self._say(f"trial {trial.number} goes on after {format_count(trial.agent_steps)} steps")
+        else:
+            self._say(f"trial {trial.number} starts: {words or 'the config as written'}")
 
     def on_reported(self, trial: Trial, report: Reported) -> None:
         """A line when the last one of this trial is some time ago."""

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
 
 from sweeper.report.figures.effects import warp
 from sweeper.report.hover import describe
 from sweeper.report.response import FEWEST_TRIALS, response_of
 from sweeper.report.theme import INK, MUTED, ORANGE, SURFACE, colorscale, empty_figure, new_figure
-from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from sweeper.report.study_view import StudyView
     import plotly.graph_objects as go
+
+    from sweeper.report.study_view import StudyView
 
 
 def figure(study: StudyView) -> go.Figure:
     """A surface of the forest's mean prediction over the most important pair of numeric parameters."""
     response = response_of(study)
     if response is None:
-        return empty_figure(f"The surface of a pair needs at least {FEWEST_TRIALS} complete trials.")
+        return empty_figure(
+            f"The surface of a pair needs at least {FEWEST_TRIALS} trials that can be compared."
+        )
     numeric = [index for index in response.ordered() if response.axes[index].kind != "categorical"]
     if len(numeric) < 2:
         return empty_figure("Fewer than two numeric parameters vary.")
@@ -53,7 +56,7 @@ def figure(study: StudyView) -> go.Figure:
         hoverinfo="text",
     )
     best = study.best
-    if best is not None:
+    if best is not None and response.score_of(best) is not None:
         drawing.add_scatter(
             x=[response.axes[first].position(best.values[response.parameters[first].name])],
             y=[response.axes[second].position(best.values[response.parameters[second].name])],

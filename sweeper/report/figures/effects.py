@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
 
 from sweeper.report.hover import describe
 from sweeper.report.response import FEWEST_TRIALS, Response, response_of
-from sweeper.report.study_view import StudyView, score_of
 from sweeper.report.theme import BAND, BLUE, INK, ORANGE, empty_figure, new_figure
-from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from sweeper.report.axes import Axis
     import plotly.graph_objects as go
+
+    from sweeper.report.axes import Axis
+    from sweeper.report.study_view import StudyView
 
 HEIGHT = 250
 
@@ -20,7 +21,7 @@ def figure(study: StudyView, parameter: str = "") -> go.Figure:
     """Scores over one parameter (the most important one by default) with the forest's mean prediction."""
     response = response_of(study)
     if response is None:
-        return empty_figure(f"Main effects need at least {FEWEST_TRIALS} complete trials.")
+        return empty_figure(f"Main effects need at least {FEWEST_TRIALS} trials that can be compared.")
     names = [known.name for known in response.parameters]
     index = names.index(parameter) if parameter else response.ordered()[0]
     return _draw(study, response, index)
@@ -38,11 +39,11 @@ def figures(study: StudyView, most: int = 16) -> dict[str, go.Figure]:
 
 def top_region(study: StudyView, response: Response, index: int) -> tuple[float, float] | None:
     """The stretch of an axis between the lowest and the highest position of the best tenth of the trials."""
-    axis, name = response.axes[index], response.parameters[index].name
-    if axis.kind == "categorical":
+    if response.axes[index].kind == "categorical":
         return None
-    places = [axis.position(trial.values[name]) for trial in study.top_tenth if name in trial.values]
-    return (min(places), max(places)) if len(places) > 1 else None
+    best_rows = response.ranking(study.sign)[: max(3, len(response.trials) // 10)]
+    places = response.positions[best_rows, index]
+    return float(places.min()), float(places.max())
 
 
 def _draw(study: StudyView, response: Response, index: int) -> go.Figure:
@@ -55,7 +56,7 @@ def _draw(study: StudyView, response: Response, index: int) -> go.Figure:
         drawing.add_vrect(x0=low, x1=high, fillcolor=BAND, line_width=0, layer="below")
     drawing.add_scatter(
         x=response.positions[:, index].round(5).tolist(),
-        y=[score_of(trial) for trial in response.trials],
+        y=response.scores.round(6).tolist(),
         mode="markers",
         marker={"size": 5, "color": BLUE, "opacity": 0.5},
         hovertext=[describe(study, trial, parameters=False) for trial in response.trials]
@@ -73,10 +74,11 @@ def _draw(study: StudyView, response: Response, index: int) -> go.Figure:
         hoverinfo="skip",
     )
     best = study.best
-    if best is not None and name in best.values:
+    best_score = None if best is None else response.score_of(best)
+    if best is not None and best_score is not None:
         drawing.add_scatter(
             x=[axis.position(best.values[name])],
-            y=[score_of(best)],
+            y=[best_score],
             mode="markers",
             marker={"symbol": "star", "size": 12, "color": ORANGE},
             hovertext=[describe(study, best, parameters=False)],

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
 
 from sweeper.records import TrialState
 from sweeper.report.hover import describe
 from sweeper.report.study_view import StudyView, score_of
 from sweeper.report.theme import ORANGE, STATE_COLORS, STATE_SYMBOLS, SURFACE, empty_figure, new_figure
-from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
 
 from sweeper.report.response import FEWEST_TRIALS, response_of
 from sweeper.report.theme import BLUE, SCALE, empty_figure, new_figure
-from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from sweeper.report.study_view import StudyView
     import plotly.graph_objects as go
+
+    from sweeper.report.study_view import StudyView
 
 _MOST = 20
 
@@ -18,10 +19,10 @@ def figure(study: StudyView) -> go.Figure:
     """Bars of PED-ANOVA and fANOVA, the most important parameter on top."""
     response = response_of(study)
     if response is None:
-        return empty_figure(f"Importance needs at least {FEWEST_TRIALS} complete trials.")
+        return empty_figure(f"Importance needs at least {FEWEST_TRIALS} trials that can be compared.")
     names = response.importances.ordered()[:_MOST][::-1]
     if not names:
-        return empty_figure("All complete trials score the same, or only one parameter varies.")
+        return empty_figure("All trials score the same, or only one parameter varies.")
     importances = response.importances
     drawing = new_figure(height=110 + 34 * len(names), barmode="group", bargap=0.35, bargroupgap=0.08)
     for title, shares, color in (

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from sweeper.formatting import format_number
 from sweeper.records import Observation, Trial, TrialState
 from sweeper.report.theme import FAINT, ORANGE, RUNNERS_UP, TEAL, empty_figure, new_figure
-from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from sweeper.report.study_view import StudyView
-    import plotly.graph_objects as go
     from collections.abc import Sequence
+
+    import plotly.graph_objects as go
+
+    from sweeper.report.study_view import StudyView
 
 _POINTS_IN_ALL = 24_000
 _POINTS_OF_A_LEADER = 300

@@ -5,17 +5,22 @@ Drawn as plain lines rather than Plotly's own parallel plot, which needs WebGL a
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
 
 from sweeper.formatting import format_number
 from sweeper.report.axes import Axis, axis_of, spread_ticks
-from sweeper.report.response import response_of
-from sweeper.report.study_view import StudyView, score_of
+from sweeper.report.response import comparable_scores, response_of
 from sweeper.report.theme import GRID, INK, MUTED, ORANGE, SCALE, SURFACE, empty_figure, new_figure
-from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from sweeper.records import Trial
+    from collections.abc import Sequence
+
     import plotly.graph_objects as go
+
+    from sweeper.records import Trial
+    from sweeper.report.study_view import StudyView
+
+    Scored = tuple[Trial, float]
 
 _MOST_PARAMETERS = 8
 _MOST_TRIALS = 400
@@ -23,34 +28,37 @@ _MOST_TRIALS = 400
 
 def figure(study: StudyView) -> go.Figure:
     """The most important parameters from left to right, the score at the right end."""
-    if len(study.complete) < 2:
-        return empty_figure("Parallel coordinates need two complete trials.")
+    compared, _ = comparable_scores(study)
+    ranked = sorted(compared, key=lambda pair: (-study.sign * pair[1], pair[0].number))
+    if len(ranked) < 2:
+        return empty_figure("Parallel coordinates need two trials that can be compared.")
     names = _names(study)
     by_name = {parameter.name: parameter for parameter in study.parameters}
     axes = [
-        axis_of(by_name[name], [t.values[name] for t in study.complete if name in t.values]) for name in names
+        axis_of(by_name[name], [trial.values[name] for trial, _ in ranked if name in trial.values])
+        for name in names
     ]
-    scores = [score_of(trial) for trial in study.complete]
+    scores = [score for _, score in ranked]
     axes.append(Axis("linear", min(scores), max(scores)))
     drawing = new_figure(height=430, legend=False)
-    stride = -(-len(study.ranking) // _MOST_TRIALS)
-    for color, bucket in _buckets(study.ranking[1::stride]):
+    stride = -(-len(ranked) // _MOST_TRIALS)
+    for color, bucket in _buckets(ranked[1::stride]):
         xs: list[float | None] = []
         ys: list[float | None] = []
-        for trial in bucket:
+        for trial, score in bucket:
             xs += [*range(len(axes)), None]
-            ys += [*_heights(trial, names, axes), None]
+            ys += [*_heights(trial, score, names, axes), None]
         drawing.add_scatter(
             x=xs, y=ys, mode="lines", line={"color": color, "width": 1}, opacity=0.8, hoverinfo="skip"
         )
-    best = study.ranking[0]
+    best, best_score = ranked[0]
     drawing.add_scatter(
         x=list(range(len(axes))),
-        y=_heights(best, names, axes),
+        y=_heights(best, best_score, names, axes),
         mode="lines+markers",
         line={"color": ORANGE, "width": 2.6},
         marker={"size": 7, "color": ORANGE},
-        hovertemplate=f"trial {best.number}, best: {format_number(best.score)}<extra></extra>",
+        hovertemplate=f"trial {best.number}, best: {format_number(best_score)}<extra></extra>",
     )
     _add_scales(drawing, [*names, study.metric_label], axes)
     return drawing
@@ -63,21 +71,21 @@ def _names(study: StudyView) -> list[str]:
     return [response.parameters[index].name for index in response.ordered()][:_MOST_PARAMETERS]
 
 
-def _buckets(ranking: tuple[Trial, ...]) -> list[tuple[str, list[Trial]]]:
+def _buckets(ranking: Sequence[Scored]) -> list[tuple[str, list[Scored]]]:
     """Trials by rank in as many groups as the scale has colours, the worst first so that the best lie on top."""
-    buckets: list[list[Trial]] = [[] for _ in SCALE]
-    for rank, trial in enumerate(ranking):
+    buckets: list[list[Scored]] = [[] for _ in SCALE]
+    for rank, scored in enumerate(ranking):
         share = 1 - rank / len(ranking)
-        buckets[min(int(share * len(SCALE)), len(SCALE) - 1)].append(trial)
+        buckets[min(int(share * len(SCALE)), len(SCALE) - 1)].append(scored)
     return [(color, bucket) for color, bucket in zip(SCALE, buckets, strict=True) if bucket]
 
 
-def _heights(trial: Trial, names: list[str], axes: list[Axis]) -> list[float | None]:
+def _heights(trial: Trial, score: float, names: list[str], axes: list[Axis]) -> list[float | None]:
     heights: list[float | None] = [
         round(axis.unit(trial.values[name]), 4) if name in trial.values else None
         for name, axis in zip(names, axes, strict=False)
     ]
-    return [*heights, round(axes[-1].unit(score_of(trial)), 4)]
+    return [*heights, round(axes[-1].unit(score), 4)]
 
 
 def _add_scales(drawing: go.Figure, titles: list[str], axes: list[Axis]) -> None:

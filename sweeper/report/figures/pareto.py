@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
+from typing import TYPE_CHECKING
 
 from sweeper.records import TrialState
+from sweeper.report.axes import Axis
 from sweeper.report.hover import describe
 from sweeper.report.study_view import ENDED_EARLY, StudyView, score_of
 from sweeper.report.theme import BLUE, GREY, INK, ORANGE, SURFACE, empty_figure, new_figure
-from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -62,7 +64,8 @@ def figure(study: StudyView) -> go.Figure:
         )
     costs = [study.cost(trial) for trial in study.scored if study.cost(trial) > 0]
     if costs and max(costs) / min(costs) > 30:
-        drawing.update_xaxes(type="log", dtick=1 if max(costs) / min(costs) > 300 else None)
+        ticks, labels = Axis("log", math.log10(min(costs)), math.log10(max(costs))).ticks()
+        drawing.update_xaxes(type="log", tickvals=[10**tick for tick in ticks], ticktext=labels)
     drawing.update_xaxes(title_text=study.cost_label)
     drawing.update_yaxes(title_text=study.metric_label)
     return drawing

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
 
 from sweeper.formatting import format_number
 from sweeper.report.theme import BLUE, GREY, INK, ORANGE, empty_figure, new_figure
-from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from sweeper.report.study_view import StudyView
     import plotly.graph_objects as go
+
+    from sweeper.report.study_view import StudyView
 
 
 def figure(study: StudyView) -> go.Figure:

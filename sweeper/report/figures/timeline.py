@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-
+from typing import TYPE_CHECKING
 
 from sweeper.records import Trial, TrialState
 from sweeper.report.hover import describe
 from sweeper.report.theme import STATE_COLORS, SURFACE, empty_figure, new_figure
-from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from sweeper.report.study_view import StudyView
     import plotly.graph_objects as go
+
+    from sweeper.report.study_view import StudyView
 
 _ORDER = (
     TrialState.COMPLETE,
