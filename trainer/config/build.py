@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from trainer.config import schema
 from trainer.config.model import Config, SweepSection, attach
-from trainer.config.names import check_name, match_sweep_only, normalise_name, split_parameter_name
+from trainer.config.names import check_name, match_sweep_only, split_parameter_name
 from trainer.config.nearest import suggest
 from trainer.config.origin import COMMAND_LINE, DEFAULT, Entry, Origin
 from trainer.config.parameters import (
@@ -44,7 +44,7 @@ def build_config(
     """
     merged: dict[str, Entry] = {}
     for layer in layers:
-        merged.update({normalise_name(name): entry for name, entry in layer.items()})
+        merged.update(layer)
     return _Builder(merged, list(notes), list(problems)).build()
 
 

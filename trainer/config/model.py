@@ -110,13 +110,14 @@ class Config(BaseModel):
             ConfigError: a name that nothing knows, or a value that its setting does not take.
         """
         from trainer.config.build import build_config
+        from trainer.config.names import normalise_name
 
         told = self._origins
         entries = {
             name: Entry(value, told.get(name, _DEFAULT_ORIGIN))
             for name, value in self.values_by_name().items()
         }
-        fresh = {name: Entry(value, Origin(origin)) for name, value in values.items()}
+        fresh = {normalise_name(name): Entry(value, Origin(origin)) for name, value in values.items()}
         return build_config(entries, fresh, notes=self._notes)
 
 
