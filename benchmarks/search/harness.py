@@ -1,6 +1,6 @@
 """Runs the core in a search_bench harness: `--harness DIR` or SEARCH_HARNESS names the folder.
 
-    python -m benchmarks.search.harness --harness DIR --problems all --seeds 0-9 --out results.jsonl
+python -m benchmarks.search.harness --harness DIR --problems all --seeds 0-9 --out results.jsonl
 """
 
 from __future__ import annotations
@@ -39,18 +39,20 @@ class HarnessMethod:
             self.settings,
         )
         trials: list[Any] = []
+        runs: list[Run] = []
         try:
             while True:
-                runs = [self.snapshot(t, core.settings.rungs, problem.G) for t in trials]
                 decision = core.decide(runs)
                 self.reasons[decision.reason] = self.reasons.get(decision.reason, 0) + 1
                 if isinstance(decision, Begin):
+                    index = len(trials)
                     trials.append(session.new(problem.config(decision.point)))
-                    trial = trials[-1]
+                    runs.append(self.snapshot(trials[-1], core.settings.rungs, problem.G))
                 else:
-                    trial = trials[decision.index]
-                trial.advance(round(decision.until * problem.G))
-                best = core.recommend([self.snapshot(t, core.settings.rungs, problem.G) for t in trials])
+                    index = decision.index
+                trials[index].advance(round(decision.until * problem.G))
+                runs[index] = self.snapshot(trials[index], core.settings.rungs, problem.G)
+                best = core.recommend(runs)
                 session.rec = None if best is None else trials[best]
         except out_of_budget:
             pass

@@ -6,12 +6,13 @@ import difflib
 from typing import TYPE_CHECKING
 
 from sweeper.methods.base import ComposedMethod, Method
+from sweeper.methods.freeze_thaw import ThawMethod, ThawSampler
 from sweeper.pruners.base import JudgingPruner, Pruner
 from sweeper.pruners.halving import HalvingPruner, hyperband
 from sweeper.pruners.promotion import PromotionPruner
 from sweeper.pruners.rungs import Ladder
 from sweeper.pruners.stopping import CostQuantilePruner, PatientPruner, PercentilePruner, ThresholdPruner
-from sweeper.samplers.base import Goal, Sampler
+from sweeper.samplers.base import Goal, Sampler, single_objective
 from sweeper.samplers.cmaes_search import CmaEsSampler
 from sweeper.samplers.exhaustive import ExhaustiveSampler
 from sweeper.samplers.nsga import NsgaSampler
@@ -21,11 +22,16 @@ from sweeper.samplers.random_search import RandomSampler
 from trainer.errors import Place, UnknownNameError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from sweeper.records import Suggestion, Trial
     from sweeper.space import SearchSpace
     from trainer.config import Config
+
+OWN = ("thaw", "carbs")
+"""Names of the project's own method; Carbs is read as it, and says so."""
+
+SINGLE_OBJECTIVE = ("cmaes",)
 
 SAMPLERS: Mapping[str, Callable[[Config], Sampler]] = {
     "random": lambda config: RandomSampler(around_centre=config.sweep.random_scale),
@@ -94,17 +100,33 @@ def make_method(
         UnknownNameError: no such method or pruner.
         SearchError: they do not fit the objectives.
     """
-    name = _look_up(config.sweep.method, SAMPLERS, "method")
+    name = _look_up(config.sweep.method, (*OWN, *SAMPLERS), "method")
     goal = make_goal(config)
+    first = [*space.first_points(), *enqueued]
+    total_steps = config.train.total_timesteps
+    notes = []
+    if name == "carbs":
+        notes.append(
+            "Carbs is read as Thaw, the cost-aware method of this project, which searches in its manner."
+        )
+    if name in SINGLE_OBJECTIVE:
+        single_objective(name, goal)
+    pruner = make_pruner(config)
+    if name in OWN and pruner.name == PromotionPruner.name:
+        explicit = config.origin("sweep.max_suggestion_cost").kind != "default"
+        return ThawMethod(
+            space,
+            goal,
+            seed,
+            total_steps=total_steps,
+            first=first,
+            earlier=earlier,
+            max_cost=config.sweep.max_suggestion_cost if explicit else None,
+            notes=notes,
+        )
+    sampler: Sampler = ThawSampler() if name in OWN else SAMPLERS[name](config)
     return ComposedMethod(
-        SAMPLERS[name](config),
-        make_pruner(config),
-        space,
-        goal,
-        seed,
-        total_steps=config.train.total_timesteps,
-        first=[*space.first_points(), *enqueued],
-        earlier=earlier,
+        sampler, pruner, space, goal, seed, total_steps=total_steps, first=first, earlier=earlier, notes=notes
     )
 
 
@@ -112,18 +134,19 @@ def _or(value: float | None, default: float) -> float:
     return default if value is None else value
 
 
-def _look_up(name: str, known: Mapping[str, object], key: str) -> str:
+def _look_up(name: str, known: Iterable[str], key: str) -> str:
+    names = list(known)
     wanted = name.lower().replace("-", "_")
-    for candidate in known:
+    for candidate in names:
         if wanted in (candidate, candidate.replace("_", "")) or wanted.replace("_", "") == candidate.replace(
             "_", ""
         ):
             return candidate
-    near = difflib.get_close_matches(wanted, list(known), n=1)
+    near = difflib.get_close_matches(wanted, names, n=1)
     raise UnknownNameError(
         f"There is no {key} of this name.",
         place=Place(section="sweep", key=key),
         value=name,
-        rule=f"There are: {', '.join(known)}.",
+        rule=f"There are: {', '.join(names)}.",
         remedy=f"Did you mean {near[0]}?" if near else None,
     )

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from cmaes import CMA
 
-from sweeper.samplers.base import History, refuse_above, single_objective
+from sweeper.samplers.base import History, refuse_above
 from sweeper.samplers.random_search import RandomSampler
 
 if TYPE_CHECKING:
@@ -32,7 +32,6 @@ class CmaEsSampler:
 
     def propose(self, history: History) -> dict[str, Value]:
         """See `Sampler.propose`."""
-        single_objective(self.name, history.goal)
         space = history.space
         if space.num_dimensions < 2:
             return RandomSampler().propose(history)

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.special import ndtr
+from scipy.stats import rankdata
 
 from sweeper.thaw.cost import CostModel
 from sweeper.thaw.crash import CrashModel
-from sweeper.thaw.records import Array, Run
-from sweeper.thaw.settings import Settings
 from sweeper.thaw.surrogate import Rows, Surrogate
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from sweeper.thaw.records import Array, Run
+    from sweeper.thaw.settings import Settings
 
 NEW_RUN = -2.0
 NO_RUN = -1.0
@@ -20,8 +26,8 @@ NO_RUN = -1.0
 class Belief:
     """Fitted once for a set of runs; everything the decision needs is read from it.
 
-    Scores are scaled to [0, 1] over all observations, compressed by a logarithm (most of a space is bad, and the
-    differences among the bad must not drown those among the good) and standardised.
+    Scores are scaled to [0, 1] over all observations, compressed by a logarithm (most of a space is bad,
+    and the differences among the bad must not drown those among the good) and standardised.
     """
 
     def __init__(self, runs: list[Run], settings: Settings) -> None:
@@ -37,10 +43,12 @@ class Belief:
         if not self.usable:
             return
         y = self._compress(level)
-        rows = Rows(self.points[index], self.distance(share), index.astype(float))
+        _, first, inverse = np.unique(self.points.round(9), axis=0, return_index=True, return_inverse=True)
+        self.sites = first[inverse.reshape(-1)].astype(float)
+        rows = Rows(self.points[index], self.distance(share), index.astype(float), self.sites[index])
         surrogate = Surrogate(self.points.shape[1], settings.prior)
-        few = slice(None, settings.tune_rows)
-        surrogate.tune(Rows(rows.x[few], rows.v[few], rows.run[few]), y[few], settings.tune_iterations)
+        few = self._telling_rows(rows.run, y)
+        surrogate.tune(rows.take(few), y[few], settings.tune_iterations)
         surrogate.fit(rows, y)
         pending = [i for i, run in enumerate(runs) if run.target is not None and not run.crashed]
         if pending:
@@ -48,7 +56,7 @@ class Belief:
             surrogate.fit(rows, y)
         self.surrogate = surrogate
         self._fit_cost_and_crash()
-        full = Rows(self.points, np.zeros(len(runs)), np.full(len(runs), NO_RUN))
+        full = Rows(self.points, np.zeros(len(runs)), np.full(len(runs), NO_RUN), self.sites)
         self.mean, self.variance, self.white = surrogate.predict(full)
         remaining = self.crash.remaining(self.points, self.lengths)
         self.risk_of_crash = np.where(self.crashed, 1.0, remaining)
@@ -61,8 +69,12 @@ class Belief:
         return np.asarray(np.clip(np.log(np.asarray(share, dtype=float)) / math.log(lowest), 0.0, 1.0))
 
     def best(self) -> int:
-        """The run whose configuration is recommended: the best value that is not mere hope."""
-        return int(np.argmax(self.value - self.settings.risk * np.sqrt(self.variance)))
+        """The run whose configuration is recommended: the best value that is not mere hope.
+
+        Values are compared where they add up, in scores, a crash counting as the worst score seen.
+        """
+        cautious = self.mean - self.settings.risk * np.sqrt(self.variance)
+        return int(np.argmax((1 - self.risk_of_crash) * self._decompress(cautious)))
 
     def _observations(self) -> tuple[Array, Array, Array]:
         """Run, share and level of the observations to keep, the most telling ones first."""
@@ -70,20 +82,44 @@ class Belief:
         for i, run in enumerate(self.runs):
             m = len(run.levels)
             for j in range(m):
-                if np.isfinite(run.levels[j]):
-                    found.append((min(m - 1 - j, 2), -run.levels[j], i, run.rungs[j], run.levels[j]))
+                if math.isfinite(run.levels[j]):
+                    entry = (min(m - 1 - j, 2), -run.levels[j], i, run.rungs[j], run.levels[j])
+                    found.append(entry)
         # The last look at each run first, then the one before; among equals the better ones.
         found.sort()
         kept = found[: self.settings.max_rows]
         columns = np.array([(i, share, level) for _, _, i, share, level in kept]).reshape(-1, 3)
         return columns[:, 0].astype(int), columns[:, 1], columns[:, 2]
 
+    def _telling_rows(self, run: Array, y: Array) -> NDArray[np.intp]:
+        """Rows for the hyperparameters: whole curves of the longest runs, then single looks at runs of all kinds."""
+        limit = self.settings.tune_rows
+        if len(y) <= limit:
+            return np.arange(len(y))
+        furthest = np.lexsort((-y, -self.lengths[run.astype(int)]))
+        whole = furthest[: limit // 2]
+        others = np.setdiff1d(np.arange(len(y)), whole)
+        others = others[np.argsort(-y[others], kind="stable")]
+        spread = others[np.linspace(0, len(others) - 1, limit - len(whole)).round().astype(int)]
+        return np.concatenate([whole, spread])
+
     def _compress(self, level: Array) -> Array:
         low, high = float(level.min()), float(level.max())
         self.scale = max(high - low, 1e-12)
+        if self.settings.percentile:
+            z = rankdata(level) / len(level)
+            self.centre, self.spread = float(z.mean()), max(float(z.std()), 1e-9)
+            return np.asarray((z - z.mean()) / self.spread)
         z = np.log((level - low) / self.scale + self.settings.compression)
-        self.spread = max(float(z.std()), 1e-9)
-        return (z - z.mean()) / self.spread
+        self.centre, self.spread = float(z.mean()), max(float(z.std()), 1e-9)
+        return np.asarray((z - self.centre) / self.spread)
+
+    def _decompress(self, y: Array) -> Array:
+        """Scores scaled to [0, 1] over all observations, at least 0."""
+        z = y * self.spread + self.centre
+        if self.settings.percentile:
+            return np.asarray(np.maximum(z, 0.0))
+        return np.asarray(np.maximum(np.exp(z) - self.settings.compression, 0.0) + 1e-6 * np.exp(z))
 
     def _believe(self, surrogate: Surrogate, rows: Rows, y: Array, pending: list[int]) -> tuple[Rows, Array]:
         """Adds what running runs are expected to show, so that nobody is sent to look at the same thing."""
@@ -91,22 +127,32 @@ class Belief:
             self.points[pending],
             self.distance(np.array([self.runs[i].target or 1.0 for i in pending])),
             np.array(pending, dtype=float),
+            self.sites[pending],
         )
         expected, _, _ = surrogate.predict(at, own=True)
-        together = Rows(np.vstack([rows.x, at.x]), np.append(rows.v, at.v), np.append(rows.run, at.run))
+        together = Rows(
+            np.vstack([rows.x, at.x]),
+            np.append(rows.v, at.v),
+            np.append(rows.run, at.run),
+            np.append(rows.site, at.site),
+        )
         return together, np.append(y, expected)
 
     def _fit_cost_and_crash(self) -> None:
         spent = np.array([run.cost for run in self.runs])
-        begun = self.lengths > 0
+        begun = (self.lengths > 0) & (spent > 0)
         self.cost = CostModel()
         log_costs = np.log(np.maximum(spent[begun], 1e-9) / self.lengths[begun])
+        if not begun.any():
+            # Nothing has cost anything measurable: every run costs the same.
+            begun, log_costs = np.ones(len(self.runs), dtype=bool), np.zeros(len(self.runs))
         self.cost.fit(self.points[begun], log_costs)
         self.log_cost = self.cost.log_cost(self.points)
         self.log_cost[begun] = log_costs
         self.reference = float(np.median(log_costs))
         self.crash = CrashModel(self.points.shape[1], self.settings.rungs[0])
-        self.crash.fit(self.points[begun], self.lengths[begun], self.crashed[begun].astype(float))
+        tried = self.lengths > 0
+        self.crash.fit(self.points[tried], self.lengths[tried], self.crashed[tried].astype(float))
 
 
 def expected_excess(z: Array) -> Array:

@@ -18,6 +18,9 @@ from sweeper.thaw.records import Array, Begin, Continue, Decision, Run
 from sweeper.thaw.settings import Settings
 from sweeper.thaw.surrogate import Rows
 
+TOO_DEAR = 100.0
+"""Taken off the worth of points that are predicted to cost more than they may."""
+
 Snap = Callable[[Array], Array]
 
 
@@ -37,22 +40,36 @@ class Thaw:
         self.d = len(self._centre)
         self._last: tuple[bytes, Belief] | None = None
 
-    def decide(self, runs: Sequence[Run]) -> Decision:
-        """What to do with a free slot."""
+    def decide(self, runs: Sequence[Run], salt: int = 0) -> Decision:
+        """What to do with a free slot.
+
+        Args:
+            runs: all there are, always in the same order.
+            salt: changes the random numbers where the runs alone would not (points that could not be run,
+                say).
+        """
+        if self.settings.only_new:
+            decision = self._decide(runs, salt)
+            return Begin(decision.point, 1.0, decision.reason) if isinstance(decision, Begin) else decision
+        return self._decide(runs, salt)
+
+    def _decide(self, runs: Sequence[Run], salt: int) -> Decision:
         rungs, n = self.settings.rungs, len(runs)
         if n == 0:
             return Begin(self._snap(self._centre[None])[0], rungs[self.settings.first_rung], "centre")
         # Random numbers follow from how much has been seen, so that asking twice brings the same answer.
-        rng = np.random.default_rng([self._seed, n, sum(len(run.levels) for run in runs)])
+        rng = np.random.default_rng([self._seed, n, sum(len(run.levels) for run in runs), salt])
         if n < 4 + self.d // 4:
-            return self._initial(runs)
+            return self._initial(runs, salt)
         belief = self._belief(runs)
         if not belief.usable:
-            return self._initial(runs)
+            return self._initial(runs, salt)
+        if self.settings.only_new:
+            return self._best_new(belief, rng, (1.0,))[1]
         leader = self._leader(belief)
         if leader is not None:
             return Continue(leader, self._next_rung(runs[leader].length), "leader")
-        return self._best_action(belief, rng)
+        return self._best_continuation(belief, self._best_new(belief, rng, rungs))[1]
 
     def recommend(self, runs: Sequence[Run]) -> int | None:
         """The run whose configuration to take; None while only observed scores can say."""
@@ -75,15 +92,19 @@ class Thaw:
     def _next_rung(self, length: float) -> float:
         return min(share for share in self.settings.rungs if share > length + 1e-9)
 
-    def _initial(self, runs: Sequence[Run]) -> Decision:
+    def _initial(self, runs: Sequence[Run], salt: int) -> Decision:
         """Points around the centre: all of the cube in few dimensions, sparse moves in many."""
         n = len(runs)
-        engine = qmc.Sobol(self.d, scramble=True, rng=self._seed)
-        draw = engine.random_base2(6)[n % 64]
+        rng = np.random.default_rng([self._seed, n, salt])
+        # Sobol points as far as they go; where runs only crash, there may be more to try than that.
+        draw = (
+            qmc.Sobol(self.d, scramble=True, rng=self._seed).random_base2(6)[n]
+            if n < 64
+            else rng.random(self.d)
+        )
         if self.d > 6:
-            rng = np.random.default_rng([self._seed, n])
             draw = np.where(rng.random(self.d) < 0.5, draw, 0.5)
-        radius = min(1.0, 6.0 / self.d)
+        radius = min(1.0, 6.0 / self.d * (1 + n / 32))
         point = np.clip(self._centre + radius * (draw - 0.5), 0, 1)
         return Begin(self._snap(point[None])[0], self.settings.rungs[0 if n > 2 else 1], "initial")
 
@@ -113,18 +134,32 @@ class Thaw:
         local = start + size * rng.standard_normal((num_local, d)) * moved
         return np.clip(np.vstack([rng.random((num_global, d)), local]), 0, 1)
 
-    def _improvement(self, belief: Belief, points: Array, star: float) -> tuple[Array, ...]:
+    def _improvement(
+        self, belief: Belief, points: Array, star: float, sites: Array | None = None
+    ) -> tuple[Array, ...]:
         """Logarithm of the expected improvement per cost of full runs, and what it is made of."""
         n = len(points)
-        mean, variance, white = belief.surrogate.predict(Rows(points, np.zeros(n), np.full(n, NO_RUN)))
+        sites = np.full(n, NEW_RUN) if sites is None else sites
+        mean, variance, white = belief.surrogate.predict(Rows(points, np.zeros(n), np.full(n, NO_RUN), sites))
         crash = belief.crash.probability(points)
         deviation = np.sqrt(variance)
         value = mean + np.log(np.maximum(1 - crash, 1e-6)) / belief.spread
         log_cost = belief.cost.log_cost(points)
         gain = np.log(deviation * expected_excess((value - star) / deviation) + 1e-12)
-        return gain + np.log(1 - crash + 1e-9) - (log_cost - belief.reference), value, variance, white, crash, log_cost
+        if self.settings.max_cost is not None:
+            gain = gain - TOO_DEAR * (log_cost > math.log(self.settings.max_cost))
+        return (
+            gain + np.log(1 - crash + 1e-9) - (log_cost - belief.reference),
+            value,
+            variance,
+            white,
+            crash,
+            log_cost,
+        )
 
-    def _best_action(self, belief: Belief, rng: np.random.Generator) -> Decision:
+    def _best_new(
+        self, belief: Belief, rng: np.random.Generator, rungs: tuple[float, ...]
+    ) -> tuple[float, Decision]:
         settings, d = self.settings, self.d
         star = float(belief.value.max())
         points = self._candidates(belief, rng)
@@ -137,20 +172,23 @@ class Thaw:
             points = np.vstack([points, near])
             score = np.append(score, self._improvement(belief, near, star)[0])
         points = self._snap(points[np.argsort(-score)[:16]])
-        repeated = belief.points[np.argsort(-belief.value)[: settings.repeats]]
-        points = np.vstack([points, repeated])
-        _, value, variance, white, crash, log_cost = self._improvement(belief, points, star)
+        repeated = np.argsort(-belief.value)[: settings.repeats]
+        sites = np.append(np.full(len(points), NEW_RUN), belief.sites[repeated])
+        points = np.vstack([points, belief.points[repeated]])
+        _, value, variance, white, crash, log_cost = self._improvement(belief, points, star, sites)
         best: tuple[float, Decision] | None = None
         n = len(points)
-        for share in settings.rungs:
-            at = Rows(points, np.full(n, belief.distance(np.array(share))), np.full(n, NEW_RUN))
-            worth = self._worth(belief, at, value, variance, white, crash, log_cost, share, np.full(n, star))
+        for share in rungs:
+            at = Rows(points, np.full(n, belief.distance(np.array(share))), np.full(n, NEW_RUN), sites)
+            worth = self._worth(
+                belief, at, value, variance, white, crash, log_cost, share, np.full(n, star), sites == NEW_RUN
+            )
             i = int(np.argmax(worth))
             if best is None or worth[i] > best[0]:
                 best = (float(worth[i]), Begin(points[i], share, "repeat" if i >= 16 else "new"))
-        assert best is not None
-        best = self._best_continuation(belief, best)
-        return best[1]
+        if best is None:
+            raise ValueError("a ladder needs a rung")
+        return best
 
     def _best_continuation(self, belief: Belief, best: tuple[float, Decision]) -> tuple[float, Decision]:
         hope = belief.value + np.sqrt(belief.variance)
@@ -165,11 +203,14 @@ class Thaw:
             if not len(some):
                 continue
             at = Rows(
-                belief.points[some], np.full(len(some), belief.distance(np.array(share))), some.astype(float)
+                belief.points[some],
+                np.full(len(some), belief.distance(np.array(share))),
+                some.astype(float),
+                belief.sites[some],
             )
             worth = self._worth(
                 belief, at, belief.value[some], belief.variance[some], belief.white[:, some],
-                belief.risk_of_crash[some], belief.log_cost[some], share - belief.lengths[some], rival[some],
+                belief.risk_of_crash[some], belief.log_cost[some], share - belief.lengths[some], rival[some], np.zeros(len(some), dtype=bool),
             )  # fmt: skip
             i = int(np.argmax(worth))
             if worth[i] > best[0]:
@@ -187,15 +228,19 @@ class Thaw:
         log_cost: Array,
         length: Array | float,
         star: Array,
+        fresh: Array,
     ) -> Array:
         """Logarithm of the worth of looking at runs at a length that costs `length` more of a full run (n,)."""
         surrogate = belief.surrogate
         _, seen_variance, seen_white = surrogate.predict(at, own=True)
-        shared = surrogate.full_length_covariance(at.x, at.v) - (white * seen_white).sum(0)
+        shared = surrogate.full_length_covariance(at.x) - (white * seen_white).sum(0)
         deviation = np.sqrt(variance)
         correlation = np.abs(shared) / np.sqrt(seen_variance + surrogate.noise_variance) / deviation
         gain = deviation * expected_excess(-np.abs(value - star) / deviation)
-        gain = np.log(gain * np.minimum(correlation, 1.0) ** self.settings.correlation_power + 1e-12)
+        gain = gain * np.minimum(correlation, 1.0) ** self.settings.correlation_power
+        gain = np.log(gain + self.settings.lead * fresh * np.maximum(value - star, 0.0) + 1e-12)
         return np.asarray(
-            gain + np.log(1 - crash + 1e-9) - (log_cost - belief.reference + np.log(length + self.settings.overhead))
+            gain
+            + np.log(1 - crash + 1e-9)
+            - (log_cost - belief.reference + np.log(length + self.settings.overhead))
         )

@@ -1,17 +1,19 @@
-"""The probability that a configuration crashes: a crash is no score, and telling it as one bends every model of scores.
+"""The probability that a configuration crashes: a crash told as a score would bend every model of scores.
 
-Bayesian logistic regression (Laplace approximation, probit-adjusted prediction: MacKay 1992) on linear and quadratic
-features. A run that is alive after a part of its length is only a part of a survivor: it weighs as much as the share of
-crashes that come before that length.
+Bayesian logistic regression (Laplace approximation, probit-adjusted prediction: MacKay 1992) on linear and
+quadratic features. A run that is alive after a part of its length is only a part of a survivor: it weighs
+as much as the share of crashes that come before that length.
 """
 
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sweeper.thaw.records import Array
+if TYPE_CHECKING:
+    from sweeper.thaw.records import Array
 
 PRIOR_LOGIT = -2.5
 NEWTON_STEPS = 8
@@ -47,7 +49,7 @@ class CrashModel:
         self._at, self._covariance = at, np.linalg.inv(hessian)
 
     def exposure(self, lengths: Array) -> Array:
-        """The share of crashes that have happened by these lengths, from past crashes and a log-uniform prior."""
+        """The share of crashes that come before these lengths, from past ones and a log-uniform prior."""
         prior = 1 - np.log(np.clip(lengths, self._shortest / 2, 1.0)) / math.log(self._shortest / 2)
         seen = np.searchsorted(self._crash_lengths, lengths, side="right")
         return (prior + seen) / (1 + len(self._crash_lengths))

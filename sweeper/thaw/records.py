@@ -1,4 +1,4 @@
-"""What the core is told and what it answers. Points lie in the unit cube, lengths are shares of a full run."""
+"""What the core is told and answers. Points lie in the unit cube, lengths are shares of a full run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the method can be told; the defaults are what the benchmarks chose (docs/search.md has the ablations)."""
+"""What the method can be told; the defaults are what the benchmarks chose (see docs/search.md)."""
 
 from __future__ import annotations
 
@@ -19,27 +19,35 @@ class Settings:
         long_from: share of a full run from which on a run counts as long.
         overhead: cost of any start or resume, as a share of a full run.
         correlation_power: how strongly a short look counts less than a long one.
+        lead: weight of what a new configuration is predicted to be ahead of the best one.
         risk: standard deviations that are taken off before a run is recommended.
         num_candidates: points per round of proposals.
         rounds: of refinement.
         max_rows: observations that the surrogate keeps.
         tune_rows: observations that its hyperparameters are fitted to.
         tune_iterations: of L-BFGS.
+        percentile: scores count by their rank among all scores only.
+        only_new: begin full-length runs, continue none (for use with a pruner).
+        max_cost: of a full run, as far as it is predicted; None for no limit.
         prior: of the surrogate.
     """
 
     rungs: tuple[float, ...] = (0.04, 0.08, 0.16, 0.32, 0.6, 1.0)
     first_rung: int = 2
     compression: float = 0.1
-    verify: float = 0.35
+    verify: float = 0.5
     long_from: float = 0.16
     overhead: float = 0.03
     correlation_power: float = 1.0
+    lead: float = 1.0
     risk: float = 0.5
     num_candidates: int = 300
     rounds: int = 3
     repeats: int = 3
     max_rows: int = 350
     tune_rows: int = 120
-    tune_iterations: int = 12
+    tune_iterations: int = 20
+    percentile: bool = False
+    only_new: bool = False
+    max_cost: float | None = None
     prior: Prior = field(default_factory=Prior)

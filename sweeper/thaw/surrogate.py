@@ -1,33 +1,39 @@
-"""A Gaussian process over (configuration, length, run): how good a configuration is at full length, from short runs.
+"""A Gaussian process over (configuration, length, run): the value at full length, from short runs.
 
-    y(r, x, v) = mean(v) + trend(x) + rest(x) + v * slope(x) + drift(x, v) + seed(r) + start(r, v) + noise
+    y(r, x, v) = mean(v) + trend(x) + rest(x) + v * slope(x) + drift(x, v) + site(x) + seed(r) + start(r, v) + noise
 
 where v in [0, 1] is the distance from full length on a logarithmic axis (0 at full length):
 
-trend   linear and quadratic in every coordinate, with a relevance of its own for each: responses to hyperparameters are
-        mostly valleys, and 2 d numbers are learnt from far fewer runs than a free function of d coordinates
+trend   linear and quadratic in every coordinate, with a relevance of its own for each: responses to
+        hyperparameters are mostly valleys, and 2 d numbers are learnt from far fewer runs than a free
+        function of d coordinates
 rest    what the trend misses: Matern-5/2 with a length scale per coordinate
 slope   how the trend differs early in a run, linear in v
-drift   the same, free: a random walk in v that vanishes at full length, Matern-5/2 in x. The amplitudes of slope and
-        drift are the distrust in short runs, learnt from the runs that were continued
+drift   the same, free: a random walk in v that vanishes at full length, Matern-5/2 in x. The amplitudes of
+        slope and drift are the distrust in short runs, learnt from the runs that were continued
+site    what a configuration has of its own that no neighbour shares
 seed    an offset per run: the luck of its seed; start: the part of that luck that wears off
 
-Hyperparameters are a maximum a posteriori estimate by L-BFGS on analytic gradients, always from the prior's mode: the fit
-is a function of the data alone, never of earlier fits. Related: freeze-thaw (Swersky et al. 2014), FABOLAS (Klein et al.
-2017), additive kernels (Duvenaud et al. 2011).
+Hyperparameters are a maximum a posteriori estimate by L-BFGS on analytic gradients, always from the prior's
+mode: the fit is a function of the data alone, never of earlier fits. Related: freeze-thaw (Swersky et al.
+2014), FABOLAS (Klein et al. 2017), additive kernels (Duvenaud et al. 2011).
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.linalg import cho_solve, cholesky, solve_triangular
 from scipy.linalg.lapack import dpotri
 from scipy.optimize import minimize
 
-from sweeper.thaw.records import Array
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from sweeper.thaw.records import Array
 
 MEAN_VARIANCE = 4.0
 JITTER = 1e-6
@@ -37,18 +43,19 @@ QUADRATIC = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Observations: points (n, d), distances from full length (n,), the run each belongs to (n,)."""
+    """Observations: points (n, d), distances from full length (n,), the run and the configuration of each (n,)."""
 
     x: Array
     v: Array
     run: Array
+    site: Array
 
     def __len__(self) -> int:
         return len(self.v)
 
-    def take(self, index: Array) -> Rows:
+    def take(self, index: NDArray[np.intp]) -> Rows:
         """Some of the rows."""
-        return Rows(self.x[index], self.v[index], self.run[index])
+        return Rows(self.x[index], self.v[index], self.run[index], self.site[index])
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +78,8 @@ class Prior:
     seed_sd: float = 0.4
     start: float = 0.3
     start_sd: float = 0.5
+    site: float = 0.1
+    site_sd: float = 0.4
 
 
 class Surrogate:
@@ -78,9 +87,9 @@ class Surrogate:
 
     def __init__(self, dimensions: int, prior: Prior) -> None:
         self.d = dimensions
-        modes = [prior.rest, prior.slope, prior.drift, prior.noise, prior.seed, prior.start]
+        modes = [prior.rest, prior.slope, prior.drift, prior.noise, prior.seed, prior.start, prior.site]
         widths = [
-            prior.rest_sd, prior.slope_sd, prior.drift_sd, prior.noise_sd, prior.seed_sd, prior.start_sd,
+            prior.rest_sd, prior.slope_sd, prior.drift_sd, prior.noise_sd, prior.seed_sd, prior.start_sd, prior.site_sd,
         ]  # fmt: skip
         self._mode = np.log(
             np.concatenate(
@@ -100,7 +109,7 @@ class Surrogate:
 
     @property
     def _variances(self) -> Array:
-        return np.exp(2 * self.theta[2 * self.d :])
+        return np.asarray(np.exp(2 * self.theta[2 * self.d :]))
 
     @property
     def noise_variance(self) -> float:
@@ -114,17 +123,19 @@ class Surrogate:
 
     def tune(self, rows: Rows, y: Array, iterations: int) -> None:
         """Sets the hyperparameters to their maximum a posteriori, starting at the prior's mode."""
-        start = self._mode
 
-        def objective(theta: Array) -> tuple[float, Array]:
-            self.theta = theta
-            return self._negative_log_posterior(rows, y)
+        def objective(offset: Array) -> tuple[float, Array]:
+            # In units of the prior's widths, so that no hyperparameter is stiffer than another.
+            self.theta = self._mode + self._width * offset
+            value, gradient = self._negative_log_posterior(rows, y)
+            return value, gradient * self._width
 
-        bounds = list(zip(self._mode - 3.5 * self._width, self._mode + 3.5 * self._width, strict=True))
+        start = np.zeros_like(self._mode)
         result = minimize(
-            objective, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": iterations, "maxcor": 8}
-        )
-        self.theta = result.x
+            objective, start, jac=True, method="L-BFGS-B", bounds=[(-3.5, 3.5)] * len(start),
+            options={"maxiter": iterations, "maxcor": 10},
+        )  # fmt: skip
+        self.theta = self._mode + self._width * result.x
 
     def fit(self, rows: Rows, y: Array) -> None:
         """Conditions on observations under the current hyperparameters."""
@@ -148,7 +159,7 @@ class Surrogate:
 
     def covariance(self, a: Rows, b: Rows) -> Array:
         """Prior covariance (n, m) of two sets of rows, without noise."""
-        rest, slope, drift, _, seed, start = self._variances
+        rest, slope, drift, _, seed, start, site = self._variances
         scale = np.exp(self.theta[: self.d])
         relevance = np.exp(2 * self.theta[self.d : 2 * self.d])
         matern, _ = _matern(a.x / scale, b.x / scale)
@@ -159,34 +170,34 @@ class Surrogate:
         same = a.run[:, None] == b.run[None]
         k = linear * (1 + slope * np.outer(a.v, b.v)) + quadratic
         k += matern * (rest + drift * nearer)
-        k += same * (seed + start * nearer)
+        k += same * (seed + start * nearer) + (a.site[:, None] == b.site[None]) * site
         k += self._mean_covariance(a.v, b.v)
-        return k
+        return np.asarray(k)
 
     def variance(self, at: Rows, *, own: bool) -> Array:
         """Prior variance (m,)."""
-        rest, slope, drift, _, seed, start = self._variances
+        rest, slope, drift, _, seed, start, site = self._variances
         relevance = np.exp(2 * self.theta[self.d : 2 * self.d])
         z = 2 * at.x - 1
         value = (z * z) @ relevance * (1 + slope * at.v**2) + (_bend(z) ** 2) @ (QUADRATIC * relevance)
-        value += rest + drift * at.v + MEAN_VARIANCE * (1 + at.v**2 + at.v**4)
-        return value + (seed + start * at.v if own else 0.0)
+        value += rest + site + drift * at.v + MEAN_VARIANCE * (1 + at.v**2 + at.v**4)
+        return np.asarray(value + (seed + start * at.v if own else 0.0))
 
-    def full_length_covariance(self, x: Array, v: Array) -> Array:
-        """Prior covariance (m,) of a configuration's value at full length with a look at it at distance v."""
+    def full_length_covariance(self, x: Array) -> Array:
+        """Prior covariance (m,) of a configuration's value at full length with a look at it at any length."""
         relevance = np.exp(2 * self.theta[self.d : 2 * self.d])
         z = 2 * x - 1
         trend = (z * z) @ relevance + (_bend(z) ** 2) @ (QUADRATIC * relevance)
-        return trend + self._variances[0] + MEAN_VARIANCE
+        return np.asarray(trend + self._variances[0] + self._variances[6] + MEAN_VARIANCE)
 
     @staticmethod
     def _mean_covariance(a: Array, b: Array) -> Array:
         both = np.outer(a, b)
-        return MEAN_VARIANCE * (1 + both + both * both)
+        return np.asarray(MEAN_VARIANCE * (1 + both + both * both))
 
     def _negative_log_posterior(self, rows: Rows, y: Array) -> tuple[float, Array]:
         d, n = self.d, len(y)
-        rest, slope, drift, noise, seed, start = self._variances
+        rest, slope, drift, noise, seed, start, site = self._variances
         scale = np.exp(self.theta[:d])
         relevance = np.exp(2 * self.theta[d : 2 * d])
         x, v = rows.x / scale, rows.v
@@ -199,7 +210,8 @@ class Surrogate:
         linear_v = (vz * relevance) @ vz.T
         k = (z * relevance) @ z.T + slope * linear_v + (q * (QUADRATIC * relevance)) @ q.T
         radial = rest + drift * nearer
-        k += matern * radial + same * (seed + start * nearer) + self._mean_covariance(v, v)
+        place = (rows.site[:, None] == rows.site[None]).astype(float)
+        k += matern * radial + same * (seed + start * nearer) + site * place + self._mean_covariance(v, v)
         k[np.diag_indices(n)] += noise + JITTER
         chol = cholesky(k, lower=True, check_finite=False)
         alpha = cho_solve((chol, True), y, check_finite=False)
@@ -221,6 +233,7 @@ class Surrogate:
         ws = w * same
         gradient[2 * d + 4] = seed * ws.sum()
         gradient[2 * d + 5] = start * (ws * nearer).sum()
+        gradient[2 * d + 6] = site * (w * place).sum()
         return value, off / self._width - gradient
 
 

@@ -1,0 +1,8 @@
+"""Makes the simulation beside these tests importable, in fresh processes too."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
