@@ -18,8 +18,7 @@ if TYPE_CHECKING:
     from sweeper.parameter import Parameter
     from sweeper.records import Value
 
-_LOG = ("log_normal", "uniform_pow2")
-_LOGIT = ("logit_normal",)
+_KINDS = {"log_normal": "log", "uniform_pow2": "powers", "logit_normal": "logit"}
 _NUM_TICKS = 5
 
 
@@ -28,7 +27,7 @@ class Axis:
     """One parameter's axis.
 
     Attributes:
-        kind: `linear`, `log`, `logit` or `categorical`.
+        kind: `linear`, `log`, `powers` (of two), `logit` or `categorical`.
         low, high: the bounds as positions.
         choices: the values of a categorical axis; their positions are 0, 1, 2 …
         whole: whether the parameter takes whole numbers only, so that ticks do too.
@@ -45,7 +44,7 @@ class Axis:
         if self.kind == "categorical":
             return float(self.choices.index(value)) if value in self.choices else -1.0
         number = float(value)
-        if self.kind == "log":
+        if self.kind in {"log", "powers"}:
             return math.log10(number) if number > 0 else self.low
         if self.kind == "logit":
             return -math.log10(1 - number) if number < 1 else self.high
@@ -55,7 +54,7 @@ class Axis:
         """The natural value at a position."""
         if self.kind == "categorical":
             return self.choices[min(max(round(position), 0), len(self.choices) - 1)]
-        if self.kind == "log":
+        if self.kind in {"log", "powers"}:
             return 10**position
         if self.kind == "logit":
             return 1 - 10**-position
@@ -93,6 +92,10 @@ class Axis:
                 yield [m * 10.0**e for e in range(first, last) for m in mantissas]
             for stride in range(2, last - first + 1):
                 yield [10.0**e for e in range(first, last, stride)]
+        elif self.kind == "powers":
+            first, last = math.floor(self.low / math.log10(2)), math.ceil(self.high / math.log10(2))
+            for stride in range(1, last - first + 2):
+                yield [2.0**e for e in range(first, last + 1, stride)]
         elif self.kind == "logit":
             first, last = math.floor(self.low) - 1, math.ceil(self.high) + 1
             for mantissas in ((1, 2, 3, 5, 7), (1, 2, 5), (1, 5), (1,)):
@@ -111,8 +114,7 @@ def axis_of(parameter: Parameter, values: Iterable[Value] = ()) -> Axis:
         choices = list(parameter.choices)
         choices += [value for value in dict.fromkeys(values) if value not in choices]
         return Axis("categorical", -0.5, len(choices) - 0.5, tuple(choices))
-    name = parameter.distribution_name
-    kind = "log" if name in _LOG else "logit" if name in _LOGIT else "linear"
+    kind = _KINDS.get(parameter.distribution_name, "linear")
     bare = Axis(kind, -math.inf, math.inf)
     return Axis(kind, bare.position(parameter.low), bare.position(parameter.high), whole=parameter.integer)
 

@@ -170,8 +170,8 @@ def page_sections(study: StudyView) -> list[PageSection]:
             "combinations",
             "Combinations",
             "Combinations",
-            "Each trial is a line through its parameters: darker is better, the best is orange. Below, the score "
-            f"a random forest expects over the two most important parameters, {_among(study)}.",
+            "Each trial is a line through its parameters: the stronger its blue the better, the best is orange. Below, "
+            f"the score a random forest expects over the two most important parameters, {_among(study)}.",
             [
                 Drawing("parallel", figures.parallel(study), "Parallel coordinates"),
                 Drawing("contour", figures.contour(study), "The most important pair"),

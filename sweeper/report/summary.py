@@ -81,7 +81,7 @@ def _searched(study: StudyView) -> str:
     detail = f": {join_words(parts)}" if len(parts) > 1 else ""
     return (
         f"{sentence}{detail}. That took {format_seconds(spent)} of training and {format_count(steps)} agent steps. "
-        f"{'Less' if study.sign < 0 else 'More'} {study.metric_label} is better."
+        f"{'Lower' if study.sign < 0 else 'Higher'} {study.metric_label} is better."
     )
 
 

@@ -51,6 +51,7 @@ def figure(study: StudyView) -> go.Figure:
         x=response.positions[:, first].round(5).tolist(),
         y=response.positions[:, second].round(5).tolist(),
         mode="markers",
+        cliponaxis=False,
         marker={"size": 6, "color": SURFACE, "opacity": 0.9, "line": {"width": 1.2, "color": INK}},
         hovertext=[describe(study, trial, parameters=False) for trial in response.trials],
         hoverinfo="text",

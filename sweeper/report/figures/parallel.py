@@ -5,6 +5,7 @@ Drawn as plain lines rather than Plotly's own parallel plot, which needs WebGL a
 
 from __future__ import annotations
 
+from html import escape
 from typing import TYPE_CHECKING
 
 from sweeper.formatting import format_number
@@ -96,10 +97,9 @@ def _add_scales(drawing: go.Figure, titles: list[str], axes: list[Axis]) -> None
         section, _, key = title.rpartition(".")
         drawing.add_annotation(
             x=place,
-            y=1.1,
-            text=(
-                f"<span style='font-size:10px'>{section}</span><br>{key}" if section else f"<br><b>{key}</b>"
-            ),
+            y=1,
+            yref="paper",
+            text=f"<span style='font-size:10px'>{escape(section)}</span><br>{escape(key)}",
             showarrow=False,
             font={"size": 11.5, "color": INK},
             yanchor="bottom",

@@ -57,7 +57,7 @@ def figure(study: StudyView) -> go.Figure:
             x=[study.cost(study.best)],
             y=[score_of(study.best)],
             mode="markers",
-            name=f"best: trial {study.best.number}",
+            name="best",
             marker={"size": 15, "symbol": "star", "color": ORANGE, "line": {"width": 1.2, "color": SURFACE}},
             hovertext=[describe(study, study.best)],
             hoverinfo="text",
