@@ -144,7 +144,9 @@ def test_whole_where_the_settings_type_is(tmp_path: Path) -> None:
 
 
 def test_thousands_in_bounds(tmp_path: Path) -> None:
-    config = load(tmp_path, section("train.total_timesteps", distribution="uniform", min="1,048,576", max=1e9))
+    config = load(
+        tmp_path, section("train.total_timesteps", distribution="uniform", min="1,048,576", max=1e9)
+    )
     assert config.sweep.parameters["train.total_timesteps"].min == 1048576
     assert any("1048576" in note for note in config.notes)
 
@@ -167,7 +169,9 @@ def test_an_empty_section_sweeps_nothing_and_says_so(tmp_path: Path) -> None:
 
 def test_a_defaults_scale_of_time_does_not_survive_another_distribution(tmp_path: Path) -> None:
     default = tmp_path / "default.ini"
-    default.write_text(section("train.total_timesteps", distribution="log_normal", min=1e6, max=1e9, scale="time"))
+    default.write_text(
+        section("train.total_timesteps", distribution="log_normal", min=1e6, max=1e9, scale="time")
+    )
     own = tmp_path / "own.ini"
     own.write_text(section("train.total_timesteps", distribution="uniform"))
     config = load_config_file(own, default_files=[default])
