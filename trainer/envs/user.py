@@ -122,6 +122,10 @@ class UserRecipe(Recipe):
         finally:
             shard.close()
 
+    def __getstate__(self) -> dict[str, Any]:
+        # A worker makes its own; the observation layout would make it import torch.
+        return {key: value for key, value in self.__dict__.items() if key != "_probe"}
+
     def _wrap(self, envs: list[Any]) -> Shard:
         if isinstance(envs[0], gymnasium.Env):
             return PythonShard(envs, self.name)
