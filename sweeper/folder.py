@@ -16,7 +16,7 @@ import os
 from typing import IO, TYPE_CHECKING, Any
 
 from sweeper.provenance import code_folder, git_commit, git_diff, machine_facts, versions
-from sweeper.store.records import CurvePoint
+from sweeper.records import CurvePoint
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -45,12 +45,9 @@ def write_folder(folder: Path, config_text: str, command: str) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
+    """Write a file whole or not at all. Not forced to the disk: all of it can be made again."""
     partial = path.with_name(path.name + ".partial")
-    with partial.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
+    partial.write_text(text, encoding="utf-8")
     partial.replace(path)
 
 

@@ -50,6 +50,23 @@ class Observation:
 
 
 @dataclass(frozen=True, slots=True)
+class CurvePoint:
+    """One epoch of a trial, whole.
+
+    Attributes:
+        agent_steps: strictly increasing within a trial.
+        cost_seconds: training time so far.
+        score: the metric, None where no episode ended in the epoch.
+        metrics: every scalar of the epoch by its slash-separated name.
+    """
+
+    agent_steps: int
+    cost_seconds: float
+    score: float | None
+    metrics: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Trial:
     """A trial as the loop, the samplers and the reports see it: a snapshot, never a handle.
 

@@ -7,11 +7,12 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from sweeper.folder import newest_checkpoint, write_folder
-from sweeper.limits import RETRYABLE, Breaker, Budget, Stopwatch, num_started
+from sweeper.limits import RETRYABLE, Breaker, Budget, Stopwatch, num_finalists, num_started
 from sweeper.listener import EndReason
 from sweeper.provenance import code_folder, git_commit, machine_facts
 from sweeper.records import (
     Assignment,
+    CurvePoint,
     Ending,
     Event,
     Finished,
@@ -24,7 +25,6 @@ from sweeper.records import (
     Verdict,
 )
 from sweeper.store.ledger import scored
-from sweeper.store.records import CurvePoint
 from trainer.config import dump_config
 from trainer.errors import FailureKind, InfeasibleConfigError
 
@@ -138,11 +138,13 @@ class Session:
         return None if self.running else self._last_word(trials)
 
     def _last_word(self, trials: list[Trial]) -> Resume | None:
-        """A budget that is used up before any trial is complete: the leader runs its full length."""
-        if any(trial.state is TrialState.COMPLETE for trial in trials):
+        """When the runs are used up, the finals: the best paused trials run their full length."""
+        complete = sum(trial.state is TrialState.COMPLETE for trial in trials)
+        if complete >= num_finalists(num_started(trials)):
             return None
-        best = self.method.best(trials)
-        return Resume(best.uuid) if best is not None and best.state is TrialState.PAUSED else None
+        paused = [trial for trial in trials if trial.state is TrialState.PAUSED]
+        best = self.method.best(paused)
+        return Resume(best.uuid) if best is not None else None
 
     def _wants_more(self) -> bool:
         left = self.budget.runs_left(self.ledger.trials())
@@ -295,7 +297,11 @@ class Session:
             trial = self.ledger.change(uuid, state, cost_seconds=cost, agent_steps=steps)
             self.quota.paused(trial)
             return trial
-        facts = {**event.facts, "finished_at": self.clock.now(), "slot": run.slot}
+        facts: dict[str, object] = {
+            **event.facts,
+            "finished_at": self.clock.now(),
+            "slot": run.slot,
+        }
         if event.evaluation is not None:
             facts["evaluation"] = dict(event.evaluation)
         score = event.score if event.ending is Ending.COMPLETE else self.ledger.trial(uuid).score

@@ -9,13 +9,21 @@ import math
 import sys
 import traceback
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from sweeper.folder import CurveFile
-from sweeper.records import Assignment, Ending, Event, Finished, Observation, Reported, Verdict
+from sweeper.records import (
+    Assignment,
+    CurvePoint,
+    Ending,
+    Event,
+    Finished,
+    Observation,
+    Reported,
+    Verdict,
+)
 from sweeper.score import Thinner, final_score
 from sweeper.seeds import evaluation_seed
-from sweeper.store.records import CurvePoint
 from trainer.errors import (
     CheckpointError,
     FailureKind,
@@ -25,7 +33,7 @@ from trainer.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from trainer.config import Config
@@ -276,6 +284,9 @@ class _Run:
     def _reaches_pause(self, agent_steps: int) -> bool:
         pause_at = self.assignment.pause_at
         if self._pause_asked or pause_at is None or agent_steps < pause_at:
+            return False
+        if not self.curve:
+            # Without any score a pause would leave nothing to judge by: the first episodes come first.
             return False
         self._pause_asked = True
         return True

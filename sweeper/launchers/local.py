@@ -64,6 +64,7 @@ class LocalLauncher:
         clock: for silence.
         memory_limit_bytes: of a worker with its descendants; None for no limit.
         replan: slots from what the first survey has found.
+        worker_module: what `python -m` runs in a worker.
     """
 
     def __init__(
@@ -74,9 +75,11 @@ class LocalLauncher:
         clock: Clock | None = None,
         memory_limit_bytes: int | None = None,
         replan: Callable[[Survey], SlotPlan] | None = None,
+        worker_module: str = "sweeper.launchers.worker",
     ) -> None:
         self._plan = plan
         self._replan = replan
+        self._worker_module = worker_module
         self._token = f"{token or 'trial'}:{uuid4()}"
         self._clock = clock or SystemClock()
         self._memory_limit_bytes = memory_limit_bytes
@@ -86,7 +89,8 @@ class LocalLauncher:
         self._looked_at = self._weighed_at = self._clock.monotonic()
         self._closed = False
         self._guardian = self._start_guardian()
-        self._spawn(self._slots[0])
+        for slot in self._slots:
+            self._spawn(slot)
 
     @property
     def slots(self) -> int:
@@ -216,7 +220,7 @@ class LocalLauncher:
         slot.output = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the worker
         slot.generation += 1
         slot.process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-            [sys.executable, "-m", "sweeper.launchers.worker", str(os.getpid()), str(theirs.fileno())],
+            [sys.executable, "-m", self._worker_module, str(os.getpid()), str(theirs.fileno())],
             stdin=subprocess.DEVNULL,
             stdout=slot.output,
             stderr=slot.output,

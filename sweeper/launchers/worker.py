@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 from multiprocessing.connection import Client, Connection
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from sweeper.folder import LOG_FILE
 from sweeper.launchers.process_tree import die_with_parent, prefer_as_victim
@@ -23,7 +23,10 @@ from sweeper.records import Assignment, Event, Finished, Reported, Verdict
 from trainer.errors import PufferError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+
+    from sweeper.trial import Channel, Survey
+    from trainer.config import Config
 
 BEAT_INTERVAL_SECONDS = 1.0
 HOLD_BACK_SECONDS = 0.2
@@ -130,37 +133,42 @@ def output_to(assignment: Assignment) -> Iterator[None]:
         os.close(log)
 
 
-def serve(line: Line) -> None:
-    """Do what the sweep asks until it says `exit`."""
-    from sweeper.trial import Runner, survey
+class Servant(Protocol):
+    """What a worker can do: the real one trains, a test's pretends to."""
 
-    runner = Runner()
+    def warm_up(self) -> None:
+        """Import what every trial needs while nobody waits for it yet."""
+
+    def survey(self, config: Config) -> Survey:
+        """See `sweeper.trial.survey`."""
+
+    def run(self, assignment: Assignment, channel: Channel) -> Finished:
+        """See `sweeper.trial.Runner.run`."""
+
+    def close(self) -> None:
+        """Let go of what is kept warm."""
+
+
+def serve(line: Line, servant: Servant) -> None:
+    """Do what the sweep asks until it says `exit`."""
     while True:
         kind, content = line.tasks.get()
         if kind == "run":
             line.begin(content.uuid)
             with output_to(content):
-                finished: Finished = runner.run(content, line)
+                finished = servant.run(content, line)
             line.send(finished)
         elif kind == "survey":
             try:
-                line.say("survey", survey(content))
+                line.say("survey", servant.survey(content))
             except PufferError as error:
                 line.say("survey", error)
         else:
-            runner.close()
+            servant.close()
             return
 
 
-def warm_up() -> None:
-    """Import what every trial needs while nobody waits for it yet."""
-    import torch  # noqa: F401
-
-    import trainer.loop
-    import trainer.vector  # noqa: F401
-
-
-def main() -> None:
+def main(make_servant: Callable[[], Servant] | None = None) -> None:
     """Arguments: the parent's pid, then a file descriptor, or `connect` for an address in the environment."""
     parent, where = int(sys.argv[1]), sys.argv[2]
     die_with_parent(parent)
@@ -180,10 +188,15 @@ def main() -> None:
     threading.Thread(target=line.listen, name="listen", daemon=True).start()
     threading.Thread(target=line.give_signs_of_life, name="beat", daemon=True).start()
     line.say("ready", os.getpid())
+    if make_servant is None:
+        from sweeper.trial import Runner
+
+        make_servant = Runner
+    servant = make_servant()
     with contextlib.suppress(ImportError):
         # What cannot be imported is told by the first task, with its reason.
-        warm_up()
-    serve(line)
+        servant.warm_up()
+    serve(line, servant)
 
 
 if __name__ == "__main__":

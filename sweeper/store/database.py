@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import warnings
 from pathlib import Path
@@ -30,7 +31,7 @@ from sweeper.store.tables import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from optuna.storages import RDBStorage
 
@@ -325,22 +326,19 @@ def storage_error(error: DatabaseError, path: Path | None) -> StorageError:
     return StorageError(f"The database answers: {text.splitlines()[0]}.", remedy="Check --storage.")
 
 
-class quiet_optuna(warnings.catch_warnings):  # noqa: N801 - used as a function
-    """Keeps Optuna from announcing studies and experimental corners while it is open."""
+@contextlib.contextmanager
+def quiet_optuna() -> Iterator[None]:
+    """Keeps Optuna from announcing studies and experimental corners."""
+    import optuna
 
-    def __enter__(self) -> None:
-        import optuna
-
-        super().__enter__()
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        self._level = optuna.logging.get_verbosity()
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
-
-    def __exit__(self, *details: object) -> None:
-        import optuna
-
-        optuna.logging.set_verbosity(self._level)
-        super().__exit__(*details)
+    level = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            yield
+    finally:
+        optuna.logging.set_verbosity(level)
 
 
 def _connect(url: str, path: Path | None) -> RDBStorage:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
+
+from sweeper.records import CurvePoint
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -12,22 +14,7 @@ if TYPE_CHECKING:
 
     from sweeper.records import TrialState
 
-
-@dataclass(frozen=True, slots=True)
-class CurvePoint:
-    """One epoch of a trial, whole.
-
-    Attributes:
-        agent_steps: strictly increasing within a trial.
-        cost_seconds: training time so far.
-        score: the metric, None where no episode ended in the epoch.
-        metrics: every scalar of the epoch by its slash-separated name.
-    """
-
-    agent_steps: int
-    cost_seconds: float
-    score: float | None
-    metrics: Mapping[str, float] = field(default_factory=dict)
+__all__ = ["CurvePoint", "LockInfo", "Request", "RequestKind", "StudyInfo", "StudySpec"]
 
 
 @dataclass(frozen=True, slots=True)
