@@ -15,7 +15,8 @@ from trainer.device import choose_device, describe_device, torch_settings
 from trainer.errors import CheckpointError, EnvironmentFault, MemoryExhaustedError, NotFiniteError, Place
 from trainer.metrics import finite_only, phase_metrics, summarise_episodes
 from trainer.optimizers import make_optimizer, set_learning_rate
-from trainer.policies import make_distribution, make_policy
+from trainer.policies import make_compute, make_distribution, make_policy
+from trainer.ppo.compilation import compilation_faults_explained, hot_functions
 from trainer.ppo.rollout import Collector, RolloutBuffer
 from trainer.ppo.schedule import learning_rate_at, prio_beta_at
 from trainer.ppo.update import Coefficients, Learner, Plan, is_finite
@@ -61,7 +62,11 @@ def train(
     if vector is None and is_open_ended:
         config = resolve(config, probe(config), device.type == "cuda").config
     own_vector = vector is None
-    with _memory_faults_explained(), torch_settings(config.train, device):
+    with (
+        _memory_faults_explained(),
+        compilation_faults_explained(config.train),
+        torch_settings(config.train, device),
+    ):
         vector = vector or make_vector(config, device)
         try:
             facts = EnvironmentFacts(agents_per_env=vector.agents_per_env, backend=vector.backend)
@@ -122,14 +127,17 @@ class Trainer:
         self.agent = make_policy(config, vector.observation_layout, vector.action_layout).to(device)
         self.distribution = make_distribution(vector.action_layout)
         self.optimizer = make_optimizer(config, self.agent)
+        act_function, loss_function = hot_functions(settings)
+        self.compute = make_compute(self.agent, settings.precision)
         self.collector = Collector(
             vector,
-            self.agent,
+            self.compute.agent,
             self.distribution,
             horizon=horizon,
             rounds=rounds,
             generator=self.generator,
             on_step=on_heartbeat,
+            act_function=act_function,
         )
         self.buffer = RolloutBuffer.allocate(
             horizon,
@@ -149,11 +157,13 @@ class Trainer:
         )
         self.learner = Learner(
             self.agent,
+            self.compute,
             self.distribution,
             self.optimizer,
             plan,
             generator=self.generator,
             on_minibatch=on_heartbeat,
+            loss_function=loss_function,
         )
         self.coefficients = Coefficients(
             *(
@@ -234,6 +244,7 @@ class Trainer:
         set_learning_rate(self.optimizer, learning_rate)
         self.coefficients.prio_beta.fill_(prio_beta_at(beta_done, settings.prio_beta0))
 
+        self.compute.refresh()
         episodes, seconds = self.collector.collect(self.buffer)
         learning_began = time.perf_counter()
         measured = self.learner.update(self.buffer, self.coefficients)

@@ -1,6 +1,7 @@
 """Policies: what turns observations into scores of actions and values."""
 
 from trainer.policies.base import Agent, Body, FeedForward, Head, State
+from trainer.policies.precision import Compute, make_compute
 from trainer.policies.registry import make_policy
 from trainer.policies.sampling import ActionDistribution, make_distribution
 
@@ -8,9 +9,11 @@ __all__ = [
     "ActionDistribution",
     "Agent",
     "Body",
+    "Compute",
     "FeedForward",
     "Head",
     "State",
+    "make_compute",
     "make_distribution",
     "make_policy",
 ]

@@ -113,6 +113,9 @@ class Head(nn.Module):
     adam_only = True
     """Muon suits hidden layers; outputs are few, and their scale is what is learnt."""
 
+    float32_only = True
+    """Whatever the precision of the rest: values need more than the eight bits of bfloat16."""
+
     def __init__(self, hidden_size: int, action_layout: ActionLayout) -> None:
         super().__init__()
         self.continuous = action_layout.kind == "continuous"

@@ -52,6 +52,8 @@ class Convolutional(nn.Module):
         hidden_size: width of the fully connected layer.
     """
 
+    casts_inputs = True
+
     def __init__(
         self, observation_layout: ObservationLayout, action_layout: ActionLayout, *, hidden_size: int = 512
     ) -> None:

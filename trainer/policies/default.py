@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import nn
@@ -29,6 +29,8 @@ class Policy(nn.Module):
         num_layers: hidden layers, at least one.
         activation: relu, tanh, gelu or silu.
     """
+
+    casts_inputs = True
 
     def __init__(
         self,
@@ -58,7 +60,7 @@ class Policy(nn.Module):
 
     def encode_observations(self, observations: torch.Tensor) -> torch.Tensor:
         """(B, *O) → (B, hidden_size)."""
-        flat = observations.flatten(1).to(self.head.linear.weight.dtype)
+        flat = observations.flatten(1).to(cast("nn.Linear", self.layers[0]).weight.dtype)
         hidden: torch.Tensor = self.layers(flat if self.scale == 1.0 else flat * self.scale)
         return hidden
 

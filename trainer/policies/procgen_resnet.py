@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import nn
@@ -56,6 +56,8 @@ class ProcgenResnet(nn.Module):
         mlp_width: width of the fully connected layer.
     """
 
+    casts_inputs = True
+
     def __init__(
         self,
         observation_layout: ObservationLayout,
@@ -87,7 +89,7 @@ class ProcgenResnet(nn.Module):
     def encode_observations(self, observations: torch.Tensor) -> torch.Tensor:
         """(B, *O) → (B, mlp_width)."""
         images = observations.permute(0, 3, 1, 2) if self.colours_last else observations
-        maps = self.stages(images.to(self.head.linear.weight.dtype) * self.scale)
+        maps = self.stages(images.to(cast("nn.Linear", self.dense).weight.dtype) * self.scale)
         hidden: torch.Tensor = self.dense(functional.relu(maps).flatten(1))
         return functional.relu(hidden)
 

@@ -151,6 +151,26 @@ class _Early:
     final: tuple[torch.Tensor, torch.Tensor, State] | None = None
 
 
+def act(
+    agent: Agent,
+    distribution: ActionDistribution,
+    observations: torch.Tensor,
+    state: State,
+    resets: torch.Tensor,
+    noise: torch.Tensor,
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, State, State]:
+    """One step of B rows: actions (B, width), scores (B, K), values (B,), the state before and the next one.
+
+    The state before is `state` with the rows that begin an episode (`resets`) at their beginning. A function
+    of tensors without side effects, so that it can be compiled.
+    """
+    if state:
+        going_on = (~resets).unsqueeze(-1)
+        state = tuple(part * going_on for part in state)
+    scores, values, next_state = agent.step(observations, state)
+    return distribution.sample(scores, noise), scores, values, state, next_state
+
+
 class Collector:
     """Fills buffers from one vector environment, and remembers where each row stands in between.
 
@@ -163,6 +183,7 @@ class Collector:
         horizon: T.
         rounds: segments per row and rollout.
         on_step: called at every environment step.
+        act_function: `act` or a compiled form of it.
     """
 
     def __init__(
@@ -175,8 +196,10 @@ class Collector:
         rounds: int,
         generator: torch.Generator,
         on_step: Callable[[], None],
+        act_function: Callable[..., Any] = act,
     ) -> None:
         self.vector = vector
+        self.act_function = act_function
         self.agent = agent
         self.distribution = distribution
         self.horizon = horizon
@@ -197,6 +220,7 @@ class Collector:
         """Begin all episodes anew."""
         self.vector.reset(seed)
         self.held = None
+        self._early = [[] for _ in range(self.num_groups)]
 
     def state_dict(self) -> dict[str, Any]:
         """Where every row stands between two rollouts, for a checkpoint."""
@@ -237,7 +261,7 @@ class Collector:
         self._steps_taken = [0] * self.num_groups
         self._finals = []
         unfinished = self.num_groups
-        with torch.inference_mode():
+        with torch.no_grad():
             for group in range(self.num_groups):
                 unfinished -= self._replay_early(group, buffer)
             noise = self.distribution.draw_noise(
@@ -290,12 +314,14 @@ class Collector:
     ) -> tuple[torch.Tensor, float]:
         rows, step = self._rows(group), self._steps_taken[group]
         resets = self.resets[rows]
-        state = tuple(part[rows] for part in self.state)
-        if state:
-            going_on = (~resets).unsqueeze(-1)
-            state = tuple(part * going_on for part in state)
-        scores, values, next_state = self.agent.step(batch.observations, state)
-        actions = self.distribution.sample(scores, noise)
+        actions, scores, values, state, next_state = self.act_function(
+            self.agent,
+            self.distribution,
+            batch.observations,
+            tuple(part[rows] for part in self.state),
+            resets,
+            noise,
+        )
         forwarded = time.perf_counter()
         if step < self.num_steps:
             t, columns = self._place(group, step)
@@ -303,7 +329,12 @@ class Collector:
         else:
             self._early[group].append(
                 _Early(
-                    batch.observations.clone(), actions, scores.clone(), values.clone(), resets.clone(), state
+                    batch.observations.clone(),
+                    actions.clone(),
+                    scores.clone(),
+                    values.clone(),
+                    resets.clone(),
+                    tuple(part.clone() for part in state),
                 )
             )
         if 0 < step <= self.num_steps and step % self.horizon == 0:
@@ -340,6 +371,10 @@ class Collector:
     ) -> bool:
         """Note what the group's last actions led to; True when that closes its part of the rollout."""
         rows, step = self._rows(group), self._steps_taken[group] - 1
+        if step < 0:
+            # The first batch after a reset answers no action.
+            self.resets[rows] = True
+            return False
         ended = batch.terminated | batch.truncated
         torch.logical_or(ended, ~batch.live, out=self.resets[rows])
         if batch.episodes is not None:
@@ -347,8 +382,6 @@ class Collector:
             episodes.lengths.append(batch.episodes.lengths)
             for name, values in batch.episodes.extra.items():
                 episodes.extra.setdefault(name, []).append(values)
-        if step < 0:
-            return False
         final = batch.final_observations
         final_state: State = ()
         if final is not None:

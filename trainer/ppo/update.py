@@ -14,7 +14,8 @@ from trainer.ppo.prioritise import draw_segments, importance_weights, segment_pr
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from trainer.policies.base import Agent
+    from trainer.policies.base import Agent, State
+    from trainer.policies.precision import Compute
     from trainer.policies.sampling import ActionDistribution
     from trainer.ppo.rollout import RolloutBuffer
 
@@ -79,33 +80,80 @@ class UpdateStats:
         return dict(zip((*LOSS_NAMES, "grad_norm", "explained_variance"), values, strict=True))
 
 
+class Piece(NamedTuple):
+    """The part of a minibatch that is in memory at once: everything a loss is computed from, (T, M, …)."""
+
+    observations: torch.Tensor
+    states: State
+    resets: torch.Tensor
+    actions: torch.Tensor
+    old_log_probs: torch.Tensor
+    old_values: torch.Tensor
+    advantages: torch.Tensor
+    returns: torch.Tensor
+    live: torch.Tensor
+
+
+def piece_loss(
+    agent: Agent,
+    distribution: ActionDistribution,
+    piece: Piece,
+    coefficients: LossCoefficients,
+    total_weight: torch.Tensor,
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Run the agent on a piece: loss, its parts, the ratios and the values (the last three detached).
+
+    A function of tensors without side effects, so that it can be compiled once and serve every trial.
+    """
+    scores, values = agent(piece.observations, piece.states, piece.resets)
+    log_probs, entropies = distribution.log_probs_and_entropies(scores, piece.actions)
+    inputs = LossInputs(
+        log_probs=log_probs,
+        entropies=entropies,
+        values=values,
+        old_log_probs=piece.old_log_probs,
+        old_values=piece.old_values,
+        advantages=piece.advantages,
+        returns=piece.returns,
+        live=piece.live,
+    )
+    loss, parts, ratios = ppo_loss(inputs, coefficients, total_weight)
+    return loss, parts, ratios, values.detach()
+
+
 class Learner:
     """Updates an agent from a buffer.
 
     Args:
-        apply_agent: what runs the agent on whole segments; the agent itself, or a compiled or lower-precision
-            form.
+        agent: what is learnt.
+        compute: what runs it; its own weights are brought up to date before every gradient step.
+        distribution: of the actions.
+        optimizer: over the agent's parameters.
+        plan: how a batch is cut.
+        generator: draws the segments.
         on_minibatch: called at every gradient step.
+        loss_function: `piece_loss` or a compiled form of it.
     """
 
     def __init__(
         self,
         agent: Agent,
+        compute: Compute,
         distribution: ActionDistribution,
         optimizer: torch.optim.Optimizer,
         plan: Plan,
         *,
         generator: torch.Generator,
         on_minibatch: Callable[[], None],
-        apply_agent: Callable[..., tuple[torch.Tensor, torch.Tensor]] | None = None,
+        loss_function: Callable[..., tuple[torch.Tensor, ...]] = piece_loss,
     ) -> None:
-        self.agent = agent
+        self.compute = compute
         self.distribution = distribution
         self.optimizer = optimizer
         self.plan = plan
         self.generator = generator
         self.on_minibatch = on_minibatch
-        self.apply_agent = apply_agent or agent
+        self.loss_function = loss_function
         self.parameters = [parameter for parameter in agent.parameters() if parameter.requires_grad]
 
     def update(self, buffer: RolloutBuffer, coefficients: Coefficients) -> UpdateStats:
@@ -113,14 +161,18 @@ class Learner:
         transitions = buffer.transitions()
         values, ratios = buffer.values.clone(), torch.ones_like(buffer.values)
         live = transitions.live.to(values.dtype)
-        losses: torch.Tensor | None = None
-        grad_norm = torch.zeros((), device=values.device)
+        # What belongs to each step and never changes, side by side: one gather a minibatch instead of three.
+        fixed = torch.stack([buffer.log_probs, buffer.values, live])
+        loss_coefficients = LossCoefficients(
+            coefficients.clip, coefficients.value, coefficients.value_clip, coefficients.entropy
+        )
+        all_parts, lengths = [], []
         explained: torch.Tensor | None = None
         deck = torch.empty(0, dtype=torch.int64, device=values.device)
         for _ in range(self.plan.num_minibatches):
             self.on_minibatch()
-            # Both move with the policy: values and ratios of the segments learnt from so far are the newest
-            # known.
+            self.compute.refresh()
+            # Both move with the policy: values and ratios of segments learnt from are the newest known.
             advantages = compute_advantages(
                 transitions,
                 values,
@@ -139,15 +191,14 @@ class Learner:
             else:
                 chosen, deck = self._deal(deck, values.shape[1])
                 weights = None
-            parts, length = self._step(
-                buffer, chosen, weights, advantages, values, ratios, live, coefficients
+            parts = self._accumulate(
+                buffer, fixed, chosen, weights, advantages, values, ratios, loss_coefficients
             )
-            losses = parts if losses is None else losses + parts
-            grad_norm = grad_norm + length
-        assert losses is not None
+            lengths.append(torch.nn.utils.clip_grad_norm_(self.parameters, self.plan.max_grad_norm))
+            self.optimizer.step()
+            all_parts.append(parts)
         assert explained is not None
-        count = self.plan.num_minibatches
-        return UpdateStats(losses / count, grad_norm / count, explained)
+        return UpdateStats(torch.stack(all_parts).mean(0), torch.stack(lengths).mean(), explained)
 
     def _deal(self, deck: torch.Tensor, num_segments: int) -> tuple[torch.Tensor, torch.Tensor]:
         count = self.plan.minibatch_segments
@@ -157,60 +208,56 @@ class Learner:
             deck = torch.randperm(num_segments, generator=self.generator, device=self.generator.device)
         return deck[:count].sort().values, deck[count:]
 
-    def _step(
+    def _accumulate(
         self,
         buffer: RolloutBuffer,
+        fixed: torch.Tensor,
         chosen: torch.Tensor,
         weights: torch.Tensor | None,
         advantages: torch.Tensor,
         values: torch.Tensor,
         ratios: torch.Tensor,
-        live: torch.Tensor,
-        coefficients: Coefficients,
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """One gradient step; writes the new values and ratios of the chosen segments."""
-        mine = advantages.index_select(1, chosen)
-        mine_live = live.index_select(1, chosen)
-        returns = mine + values.index_select(1, chosen)
-        normalised = normalise_advantages(mine, mine_live)
+        coefficients: LossCoefficients,
+    ) -> torch.Tensor:
+        """Leave the gradients of one minibatch in place; the loss's parts.
+
+        Writes the new values and ratios of the chosen segments.
+        """
+        old_log_probs, old_values, live = fixed.index_select(2, chosen)
+        mine, baseline = torch.stack([advantages, values]).index_select(2, chosen)
+        normalised = normalise_advantages(mine, live)
         if weights is not None:
             normalised = normalised * weights
-        total_weight = mine_live.sum().clamp(min=1.0)
-        loss_coefficients = LossCoefficients(
-            coefficients.clip, coefficients.value, coefficients.value_clip, coefficients.entropy
-        )
+        returns = mine + baseline
+        total_weight = live.sum().clamp(min=1.0)
         self.optimizer.zero_grad(set_to_none=True)
-        parts: torch.Tensor | None = None
+        total: torch.Tensor | None = None
         size = self.plan.piece_segments
         for first in range(0, chosen.shape[0], size):
-            piece = slice(first, first + size)
-            columns = chosen[piece]
-            state = tuple(part.index_select(0, columns) for part in buffer.states)
-            scores, new_values = self.apply_agent(
-                take_observations(buffer, columns), state, buffer.resets.index_select(1, columns)
+            part = slice(first, first + size)
+            columns = chosen[part]
+            piece = Piece(
+                observations=take_observations(buffer, columns),
+                states=tuple(state.index_select(0, columns) for state in buffer.states),
+                resets=buffer.resets.index_select(1, columns) if buffer.states else buffer.resets,
+                actions=buffer.actions.index_select(1, columns),
+                old_log_probs=old_log_probs[:, part],
+                old_values=old_values[:, part],
+                advantages=normalised[:, part],
+                returns=returns[:, part],
+                live=live[:, part],
             )
-            log_probs, entropies = self.distribution.log_probs_and_entropies(
-                scores, buffer.actions.index_select(1, columns)
+            loss, parts, new_ratios, new_values = self.loss_function(
+                self.compute.agent, self.distribution, piece, coefficients, total_weight
             )
-            inputs = LossInputs(
-                log_probs=log_probs,
-                entropies=entropies,
-                values=new_values,
-                old_log_probs=buffer.log_probs.index_select(1, columns),
-                old_values=buffer.values.index_select(1, columns),
-                advantages=normalised[:, piece],
-                returns=returns[:, piece],
-                live=mine_live[:, piece],
-            )
-            loss, piece_parts, new_ratios = ppo_loss(inputs, loss_coefficients, total_weight)
             loss.backward()  # type: ignore[no-untyped-call]
-            parts = piece_parts if parts is None else parts + piece_parts
-            values.index_copy_(1, columns, new_values.detach())
+            self.compute.return_gradients()
+            # A compiled function may hand out the same memory again the next time.
+            total = parts.clone() if total is None else total + parts
+            values.index_copy_(1, columns, new_values)
             ratios.index_copy_(1, columns, new_ratios)
-        length = torch.nn.utils.clip_grad_norm_(self.parameters, self.plan.max_grad_norm)
-        self.optimizer.step()
-        assert parts is not None
-        return parts, length
+        assert total is not None
+        return total
 
 
 def take_observations(buffer: RolloutBuffer, columns: torch.Tensor) -> torch.Tensor:

@@ -1,0 +1,295 @@
+"""Gradient steps: pieces, precision, priorities, offloading, compilation."""
+
+from __future__ import annotations
+
+import functools
+
+import pytest
+import torch
+from torch import nn
+
+from trainer import train
+from trainer.checkpoint import load_checkpoint
+from trainer.envs.layout import ActionLayout, ObservationLayout
+from trainer.errors import InfeasibleConfigError
+from trainer.policies import FeedForward, make_compute, make_distribution, make_policy
+from trainer.policies.precision import AutocastAgent, CastCompute
+from trainer.ppo import compilation
+from trainer.ppo.rollout import RolloutBuffer
+from trainer.ppo.update import Coefficients, Learner, Plan
+
+VECTOR = ObservationLayout((3,), torch.float32)
+ACTIONS = ActionLayout("discrete", sizes=(3,))
+
+
+def random_buffer(seed: int, segments: int = 8, steps: int = 4, width: int = 6) -> RolloutBuffer:
+    g = torch.Generator().manual_seed(seed)
+    shape = (steps, segments)
+    scores = torch.randn(*shape, 3, generator=g, dtype=torch.float64)
+    actions = torch.randint(0, 3, (*shape, 1), generator=g)
+    distribution = make_distribution(ACTIONS)
+
+    def numbers(*more: int) -> torch.Tensor:
+        return torch.randn(*shape, *more, generator=g, dtype=torch.float64)
+
+    def flags(share: float) -> torch.Tensor:
+        return torch.rand(shape, generator=g) < share
+
+    return RolloutBuffer(
+        observations=numbers(3),
+        actions=actions,
+        scores=scores,
+        values=numbers(),
+        log_probs=distribution.log_probs(scores, actions),
+        rewards=numbers(),
+        terminated=flags(0.1),
+        truncated=torch.zeros(shape, dtype=torch.bool),
+        live=flags(0.9),
+        following_values=numbers(),
+        resets=flags(0.2),
+        states=tuple(torch.randn(segments, width, generator=g, dtype=torch.float64) for _ in range(2)),
+    )
+
+
+def coefficients() -> Coefficients:
+    return Coefficients(*(torch.tensor(x) for x in (0.9, 0.9, 1.0, 1.0, 0.2, 0.5, 0.2, 0.01, 0.8, 0.5)))
+
+
+def learner(
+    agent: nn.Module, *, piece: int, prioritised: bool = True, minibatches: int = 3, rate=0.1
+) -> Learner:
+    return Learner(
+        agent,
+        make_compute(agent, "float32"),
+        make_distribution(ACTIONS),
+        torch.optim.SGD(agent.parameters(), lr=rate),
+        Plan(minibatches, 4, piece, 0.5, prioritised),
+        generator=torch.Generator().manual_seed(0),
+        on_minibatch=lambda: None,
+    )
+
+
+class DoubleHead(nn.Module):
+    """A body in float64 throughout."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.hidden_size = 6
+        self.encoder, self.decoder = nn.Linear(3, 6), nn.Linear(6, 4)
+
+    def encode_observations(self, observations):
+        return self.encoder(observations).tanh()
+
+    def decode_actions(self, hidden):
+        output = self.decoder(hidden)
+        return output[:, :3], output[:, 3]
+
+
+def double_agent(rnn: bool) -> nn.Module:
+    from trainer.policies.lstm import LSTMWrapper
+
+    torch.manual_seed(0)
+    body = DoubleHead()
+    return (LSTMWrapper(body) if rnn else FeedForward(body)).double()
+
+
+@pytest.mark.parametrize("rnn", [False, True])
+@pytest.mark.parametrize("prioritised", [False, True])
+def test_accumulated_gradients_equal_one_large_minibatch(rnn, prioritised) -> None:
+    after = []
+    for piece in (4, 2, 1):
+        agent = double_agent(rnn)
+        buffer = random_buffer(1)
+        if not rnn:
+            buffer.states = ()
+        stats = learner(agent, piece=piece, prioritised=prioritised).update(buffer, coefficients()).read()
+        after.append((torch.cat([p.detach().flatten() for p in agent.parameters()]), stats))
+    for weights, stats in after[1:]:
+        torch.testing.assert_close(weights, after[0][0], rtol=0, atol=1e-6)
+        assert stats == pytest.approx(after[0][1], abs=1e-6)
+
+
+def test_the_buffer_is_left_as_it_is() -> None:
+    buffer = random_buffer(2)
+    before = {name: getattr(buffer, name) for name in RolloutBuffer.__slots__ if name != "states"}
+    copies = {name: tensor.clone() for name, tensor in before.items()}
+    learner(double_agent(True), piece=2).update(buffer, coefficients())
+    assert all(torch.equal(before[name], copies[name]) for name in copies)
+
+
+def test_without_priorities_every_segment_is_dealt_once_an_epoch() -> None:
+    agent = double_agent(False)
+    it = learner(agent, piece=4, prioritised=False)
+    deck = torch.empty(0, dtype=torch.int64)
+    hands = []
+    for _ in range(4):
+        hand, deck = it._deal(deck, 8)
+        hands.append(hand.tolist())
+    assert sorted(hands[0] + hands[1]) == list(range(8))
+    assert sorted(hands[2] + hands[3]) == list(range(8))
+
+
+def test_ratios_of_learnt_segments_are_the_newest_known(monkeypatch) -> None:
+    """The second minibatch's advantages see the ratios and values that the first one left behind."""
+    from trainer.ppo import update
+
+    seen = []
+    real = update.compute_advantages
+
+    def spy(transitions, values, ratios, **rest):
+        seen.append((values.clone(), ratios.clone()))
+        return real(transitions, values, ratios, **rest)
+
+    monkeypatch.setattr(update, "compute_advantages", spy)
+    buffer = random_buffer(3)
+    buffer.states = ()
+    learner(double_agent(False), piece=4, rate=1.0).update(buffer, coefficients())
+    assert torch.equal(seen[0][1], torch.ones_like(seen[0][1]))
+    changed = (seen[1][1] != 1).any(0)
+    assert changed.sum() == 4
+    assert torch.equal((seen[1][0] != seen[0][0]).any(0), changed)
+
+
+class TestPrecision:
+    def test_the_copy_follows_the_weights(self) -> None:
+        from trainer.config import Config
+
+        agent = make_policy(Config(), VECTOR, ACTIONS)
+        compute = make_compute(agent, "bfloat16")
+        assert isinstance(compute, CastCompute)
+        observations = torch.randn(16, 3)
+        for _ in range(2):
+            with torch.no_grad():
+                for parameter in agent.parameters():
+                    parameter.add_(torch.randn_like(parameter) * 0.1)
+            compute.refresh()
+            exact = agent.step(observations, ())
+            close = compute.agent.step(observations, ())
+            torch.testing.assert_close(close[0], exact[0], atol=0.05, rtol=0.05)
+            assert not torch.equal(close[0], exact[0])
+        assert {p.dtype for p in agent.parameters()} == {torch.float32}
+        assert compute.agent.body.head.linear.weight.dtype == torch.float32
+
+    def test_gradients_come_back_widened_and_added_up(self) -> None:
+        from trainer.config import Config
+
+        torch.manual_seed(0)
+        agent = make_policy(Config(), VECTOR, ACTIONS)
+        compute = make_compute(agent, "bfloat16")
+        observations = torch.randn(16, 3)
+        for _ in range(2):
+            compute.agent.step(observations, ())[1].square().mean().backward()
+            compute.return_gradients()
+        got = [p.grad.clone() for p in agent.parameters()]
+        agent.zero_grad()
+        (2 * agent.step(observations, ())[1].square().mean()).backward()
+        for mine, exact in zip(got, (p.grad for p in agent.parameters()), strict=True):
+            assert mine.dtype == torch.float32
+            torch.testing.assert_close(mine, exact, atol=0.05, rtol=0.1)
+
+    def test_foreign_bodies_run_under_autocast_with_fresh_weights_each_time(self) -> None:
+        torch.manual_seed(0)
+        agent = FeedForward(DoubleHead())
+        compute = make_compute(agent, "bfloat16")
+        assert isinstance(compute.agent, AutocastAgent)
+        observations = torch.randn(4, 3)
+        first = compute.agent.step(observations, ())[0]
+        with torch.no_grad():
+            agent.body.decoder.weight.mul_(2)
+        second = compute.agent.step(observations, ())[0]
+        assert first.dtype == torch.float32
+        assert not torch.allclose(first, second)
+        assert not torch.is_autocast_enabled("cpu")
+
+    @pytest.mark.parametrize("rnn", [None, "LSTMWrapper"])
+    def test_a_run_in_bfloat16_learns_and_repeats(
+        self, corridor_config, make_corridor, tmp_path, rnn
+    ) -> None:
+        config = corridor_config.override({"train.precision": "bfloat16", "base.rnn_name": rnn})
+        paths = [train(config, folder=tmp_path / n, vector=make_corridor()).checkpoint for n in "ab"]
+        a, b = (load_checkpoint(path).agent for path in paths)
+        assert all(torch.equal(a[name], b[name]) for name in a)
+        assert all(tensor.dtype == torch.float32 for tensor in a.values())
+
+
+def test_offloaded_observations_learn_the_same_bits(corridor_config, make_corridor, tmp_path) -> None:
+    paths = [
+        train(
+            corridor_config.override({"train.cpu_offload": offload}),
+            folder=tmp_path / str(offload),
+            vector=make_corridor(),
+        ).checkpoint
+        for offload in (False, True)
+    ]
+    a, b = (load_checkpoint(path).agent for path in paths)
+    assert all(torch.equal(a[name], b[name]) for name in a)
+
+
+class TestCompilation:
+    @pytest.fixture
+    def graphs(self, monkeypatch) -> list[int]:
+        """Compile by a backend that only counts graphs: no compiler needed, and quick."""
+        made: list[int] = []
+
+        def backend(graph, _):
+            made.append(1)
+            return graph.forward
+
+        real = torch.compile
+
+        def compile_by_counting(function, *, mode, **rest):
+            return real(function, backend=backend, **rest)
+
+        monkeypatch.setattr(torch, "compile", compile_by_counting)
+        compilation._compiled.cache_clear()
+        torch._dynamo.reset()
+        yield made
+        compilation._compiled.cache_clear()
+        torch._dynamo.reset()
+
+    def test_trials_with_other_hyperparameters_share_one_compilation(
+        self, corridor_config, make_corridor, tmp_path, graphs
+    ) -> None:
+        config = corridor_config.override({"train.compile": True, "train.total_timesteps": 64})
+        plain = train(
+            config.override({"train.compile": False}), folder=tmp_path / "plain", vector=make_corridor()
+        )
+        first = train(config, folder=tmp_path / "first", vector=make_corridor())
+        expected, got = (load_checkpoint(result.checkpoint).agent for result in (plain, first))
+        for name in expected:
+            torch.testing.assert_close(got[name], expected[name])
+        count = len(graphs)
+        assert count > 0
+        other = config.override(
+            {
+                "train.gamma": 0.9,
+                "train.gae_lambda": 0.5,
+                "train.learning_rate": 0.003,
+                "train.clip_coef": 0.3,
+                "train.vf_coef": 0.7,
+                "train.vf_clip_coef": 0.4,
+                "train.ent_coef": 0.02,
+                "train.max_grad_norm": 0.1,
+                "train.prio_alpha": 0.3,
+                "train.prio_beta0": 0.9,
+                "train.vtrace_rho_clip": 2.0,
+                "train.seed": 5,
+            }
+        )
+        train(other, vector=make_corridor())
+        assert len(graphs) == count
+
+    def test_what_cannot_be_compiled_is_said(self, corridor_config, make_corridor, monkeypatch) -> None:
+        def backend(graph, _):
+            raise RuntimeError("there is no compiler")
+
+        monkeypatch.setattr(torch, "compile", functools.partial(_compile_with, torch.compile, backend))
+        compilation._compiled.cache_clear()
+        config = corridor_config.override({"train.compile": True})
+        with pytest.raises(InfeasibleConfigError, match="cannot be compiled"):
+            train(config, vector=make_corridor())
+        compilation._compiled.cache_clear()
+
+
+def _compile_with(real, backend, function, *, mode, **rest):
+    return real(function, backend=backend, **rest)

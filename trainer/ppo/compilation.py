@@ -1,0 +1,58 @@
+"""The two functions in which the networks run, through torch.compile.
+
+Both take everything that changes as arguments, hyperparameters as tensors among them, and are compiled once a
+process
+and mode: a warm worker's next trial finds them ready.
+"""
+
+from __future__ import annotations
+
+import functools
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from trainer.errors import InfeasibleConfigError, Place
+from trainer.ppo.rollout import act
+from trainer.ppo.update import piece_loss
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from trainer.config import TrainSection
+
+
+@functools.cache
+def _compiled(function: Callable[..., Any], mode: str, *, fullgraph: bool) -> Callable[..., Any]:
+    compiled: Callable[..., Any] = torch.compile(function, mode=mode, fullgraph=fullgraph, dynamic=False)
+    return compiled
+
+
+def hot_functions(settings: TrainSection) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """How to act and how to compute a loss: as they are, or compiled where `train.compile` says so."""
+    if not settings.compile:
+        return act, piece_loss
+    mode, fullgraph = settings.compile_mode, settings.compile_fullgraph
+    return _compiled(act, mode, fullgraph=fullgraph), _compiled(piece_loss, mode, fullgraph=fullgraph)
+
+
+@contextmanager
+def compilation_faults_explained(settings: TrainSection) -> Iterator[None]:
+    """Turn a failure to compile into one error that says what to do about it."""
+    if not settings.compile:
+        yield
+        return
+    from torch._dynamo.exc import TorchDynamoException
+    from torch._inductor.exc import InductorError
+
+    try:
+        yield
+    except (TorchDynamoException, InductorError) as error:
+        first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise InfeasibleConfigError(
+            f"The policy cannot be compiled: {first_line}",
+            place=Place(section="train", key="compile"),
+            rule="torch.compile needs a C++ compiler on the CPU, and functions that it can follow.",
+            remedy="Set train.compile to False, or train.compile_fullgraph where the graph breaks.",
+        ) from error
