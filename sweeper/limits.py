@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -63,6 +65,15 @@ def num_started(trials: Sequence[Trial]) -> int:
     return sum(
         trial.state is not TrialState.INFEASIBLE and "retried_as" not in trial.attributes for trial in trials
     )
+
+
+def num_finalists(started: int) -> int:
+    """Trials that shall have run their full length before a sweep ends for lack of runs: ⌈√started⌉.
+
+    Promotion is sparing while new configurations can still be started; once there are none, slots would stand idle,
+    and a leader that has only been seen half-way is no result.
+    """
+    return math.isqrt(max(started - 1, 0)) + 1 if started else 0
 
 
 class Breaker:

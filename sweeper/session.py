@@ -135,11 +135,12 @@ class Session:
         decision = self.method.next(trials)
         if isinstance(decision, Resume):
             return decision
-        return None if self.running else self._last_word(trials)
+        return self._last_word(trials)
 
     def _last_word(self, trials: list[Trial]) -> Resume | None:
         """When the runs are used up, the finals: the best paused trials run their full length."""
         complete = sum(trial.state is TrialState.COMPLETE for trial in trials)
+        complete += sum(run.pause_at is None for run in self.running.values())
         if complete >= num_finalists(num_started(trials)):
             return None
         paused = [trial for trial in trials if trial.state is TrialState.PAUSED]
@@ -274,7 +275,8 @@ class Session:
         if run.interrupted:
             return Verdict.PAUSE
         verdict = self.method.judge(trial, self.ledger.trials())
-        if verdict is Verdict.CONTINUE and run.pause_at is not None and trial.agent_steps >= run.pause_at:
+        is_due = run.pause_at is not None and trial.agent_steps >= run.pause_at
+        if verdict is Verdict.CONTINUE and is_due and trial.curve:
             return Verdict.PAUSE
         return verdict
 
