@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING
 from sweeper.errors import SweepError
 from sweeper.folder import CurveFile, newest_checkpoint, write_folder
 from sweeper.provenance import command_text
-from sweeper.records import Observation
+from sweeper.records import CurvePoint, Observation
 from sweeper.score import final_score
-from sweeper.store.records import CurvePoint
 from trainer.config import dump_config
 from trainer.errors import Place
 

@@ -12,7 +12,8 @@ from sweeper.space import SearchSpace
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from sweeper.store import CurvePoint, StoredStudy
+    from sweeper.records import CurvePoint
+    from sweeper.store import StoredStudy
 
 _FACTS = ("version", "commit", "host", "torch", "command")
 

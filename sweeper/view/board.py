@@ -22,6 +22,8 @@ COUNTED = (
 )
 """States that use up a run of the budget."""
 
+_CUT_SHORT = (TrialState.PRUNED, TrialState.PAUSED)
+
 
 @dataclass(slots=True)
 class RunningTrial:
@@ -132,9 +134,14 @@ class Board:
         return self.count(*COUNTED)
 
     def leaders(self, most: int = LEADERS) -> list[Trial]:
-        """The best complete trials."""
+        """The best complete trials; while there are fewer, those that were cut short after the most steps."""
         complete = [t for t in self.trials.values() if t.state is TrialState.COMPLETE and t.score is not None]
-        return sorted(complete, key=lambda trial: (-self.sign * (trial.score or 0.0), trial.number))[:most]
+        complete.sort(key=lambda trial: (-self.sign * (trial.score or 0.0), trial.number))
+        cut_short = [t for t in self.trials.values() if t.state in _CUT_SHORT and t.score is not None]
+        cut_short.sort(
+            key=lambda trial: (-trial.agent_steps, -self.sign * (trial.score or 0.0), trial.number)
+        )
+        return [*complete, *cut_short][:most]
 
     def failures(self, most: int = FAILURES) -> list[Trial]:
         """The last failed trials, the latest first."""

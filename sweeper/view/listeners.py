@@ -158,7 +158,7 @@ class LineListener(BoardListener):
             self._say(f"trial {trial.number} failed: {reason[0] if reason else 'no reason given'}")
             return
         board = self.board
-        leaders = board.leaders(1)
+        leaders = [leader for leader in board.leaders(1) if leader.state is TrialState.COMPLETE]
         best = f"; best {format_number(leaders[0].score)} (trial {leaders[0].number})" if leaders else ""
         left = board.seconds_left(self._now())
         remaining = f"; {format_seconds(left)} left" if left else ""

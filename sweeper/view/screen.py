@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 REFRESHES_PER_SECOND = 4
+_TINY = 24
 _NARROW = 46
 _MEDIUM = 84
 
@@ -42,7 +43,7 @@ def draw(board: Board, *, now: float, width: int, height: int) -> RenderableType
     What does not fit is left out from the bottom up: notes, failures, then leaders, then running trials.
     """
     room = max(4, height - 1)
-    parts: list[tuple[RenderableType, int]] = [(_header(board, now, width), 2 if width >= _NARROW else 3)]
+    parts: list[tuple[RenderableType, int]] = [(_header(board, now, width), 2 if width >= _MEDIUM else 3)]
     budgets = _budgets(board, now, width)
     parts.append((Padding(budgets, (1, 0, 0, 0)), budgets.row_count + 1))
     left = room - sum(lines for _, lines in parts)
@@ -55,7 +56,7 @@ def draw(board: Board, *, now: float, width: int, height: int) -> RenderableType
         if table is not None and lines + 1 <= left:
             parts.append((Padding(table, (1, 0, 0, 0)), lines + 1))
             left -= lines + 1
-    return Padding(Group(*(part for part, _ in parts)), (0, 1))
+    return Padding(Group(*(part for part, _ in parts)), (0, 1 if width >= _TINY else 0))
 
 
 def _header(board: Board, now: float, width: int) -> RenderableType:
@@ -65,7 +66,7 @@ def _header(board: Board, now: float, width: int) -> RenderableType:
         "finishing" if seconds_left == 0 else f"{format_seconds(seconds_left)} left" if seconds_left else ""
     )
     details = " · ".join(part for part in (board.environment, board.method, board.device) if part)
-    if width < _NARROW:
+    if width < _MEDIUM:
         return Group(
             Text(board.study_name, style=_TITLE, no_wrap=True, overflow="ellipsis"),
             Text(details, style=_LABEL, no_wrap=True, overflow="ellipsis"),
@@ -84,10 +85,10 @@ def _header(board: Board, now: float, width: int) -> RenderableType:
 
 
 def _budgets(board: Board, now: float, width: int) -> Table:
-    grid = Table.grid(padding=(0, 2))
-    bar_width = max(3, min(44, width - 44)) if width >= _NARROW else max(3, width - 16)
-    grid.add_column(style=_LABEL, no_wrap=True)
-    grid.add_column(no_wrap=True)
+    grid = Table.grid(padding=(0, 2 if width >= _NARROW else 1))
+    bar_width = min(44, width - 64) if width >= _MEDIUM else min(20, width - 26)
+    grid.add_column(style=_LABEL, no_wrap=True, min_width=4)
+    grid.add_column(no_wrap=True, min_width=max(0, bar_width))
     grid.add_column(no_wrap=True, overflow="ellipsis")
     counts = Text(no_wrap=True, overflow="ellipsis")
     if width >= _NARROW:
@@ -96,6 +97,8 @@ def _budgets(board: Board, now: float, width: int) -> Table:
             if number:
                 counts.append(f"  {number} {word}", style=style)
     done = f"{board.num_done}" + (f" of {board.max_runs}" if board.max_runs is not None else "")
+    if width < _TINY:
+        done = done.replace(" of ", "/")
     share = board.num_done / board.max_runs if board.max_runs else 0.0
     grid.add_row("runs", bar(share, bar_width) if board.max_runs else "", Text.assemble(done, counts))
     if board.deadline is not None and board.started_at:
@@ -111,7 +114,8 @@ def _budgets(board: Board, now: float, width: int) -> Table:
 
 
 def bar(share: float, width: int, style: str = _BLUE) -> Text:
-    """A thin bar, done in colour and the rest dim."""
+    """A thin bar, done in colour and the rest dim; nothing where there is no room."""
+    width = max(0, width)
     done = round(min(max(share, 0.0), 1.0) * width)
     return Text.assemble(("━" * done, style), ("━" * (width - done), "color(238)"))
 
@@ -121,8 +125,8 @@ def _running(board: Board, width: int, room: int) -> tuple[Table | None, int]:
     if not rows or room < 3:
         return None, 0
     shown = rows[: max(1, min(len(rows), room - 2))]
-    table = _table()
-    table.add_column("running", justify="right", style=_TITLE)
+    table = _table(width)
+    table.add_column("running" if width >= _TINY else "run", justify="right", style=_TITLE)
     if width >= _NARROW:
         table.add_column("progress")
         table.add_column("steps", justify="right")
@@ -161,7 +165,7 @@ def _leaders(board: Board, width: int, room: int) -> tuple[Table | None, int]:
     leaders = board.leaders()[: max(0, room - 2)]
     if not leaders:
         return None, 0
-    table = _table()
+    table = _table(width)
     table.add_column("best", justify="right", style=_TITLE)
     table.add_column(board.metric.rpartition("/")[2], justify="right")
     if width >= _NARROW:
@@ -169,7 +173,7 @@ def _leaders(board: Board, width: int, room: int) -> tuple[Table | None, int]:
         table.add_column("what it changed", overflow="ellipsis", ratio=1)
         table.expand = True
     for rank, trial in enumerate(leaders):
-        style = _ACCENT if rank == 0 else ""
+        style = _ACCENT if rank == 0 and trial.state is TrialState.COMPLETE else ""
         cells: list[RenderableType] = [
             Text(str(trial.number), style=style),
             Text(format_number(trial.score), style=style),
@@ -182,9 +186,11 @@ def _leaders(board: Board, width: int, room: int) -> tuple[Table | None, int]:
 
 def _changes(board: Board, trial: Trial) -> Text:
     text = Text(no_wrap=True, overflow="ellipsis")
+    if trial.state is not TrialState.COMPLETE:
+        text.append(f"{trial.state.value} after {format_count(trial.agent_steps)} steps  ", style="color(97)")
     changed = board.changed_values(trial)
     if not changed:
-        return Text("the config as written", style=_LABEL)
+        text.append("the config as written", style=_LABEL)
     for name, value in changed.items():
         text.append(f"{name.rpartition('.')[2]} ", style=_LABEL)
         text.append(f"{format_value(value)}  ")
@@ -195,8 +201,8 @@ def _failures(board: Board, width: int) -> tuple[Table | None, int]:
     failed = board.failures()
     if not failed:
         return None, 0
-    table = _table()
-    table.add_column("failed", justify="right", style="color(167)")
+    table = _table(width)
+    table.add_column("failed" if width >= _TINY else "bad", justify="right", style="color(167)")
     table.add_column("", overflow="ellipsis", ratio=1)
     table.expand = True
     for trial in failed:
@@ -219,8 +225,14 @@ def _notes(board: Board, width: int) -> tuple[Table | None, int]:
     return table, len(board.notes)
 
 
-def _table() -> Table:
-    return Table(box=None, padding=(0, 2, 0, 0), header_style=_LABEL, pad_edge=False, show_edge=False)
+def _table(width: int) -> Table:
+    return Table(
+        box=None,
+        padding=(0, 2 if width >= _TINY else 1, 0, 0),
+        header_style=_LABEL,
+        pad_edge=False,
+        show_edge=False,
+    )
 
 
 class LiveScreen:
