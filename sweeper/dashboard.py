@@ -20,6 +20,7 @@ from trainer.errors import MissingExtraError
 
 if TYPE_CHECKING:
     from pathlib import Path
+
     from optuna.storages import BaseStorage
 
 Environ = dict[str, Any]

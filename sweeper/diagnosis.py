@@ -102,7 +102,8 @@ def _devices() -> list[Finding]:
 def _processor() -> Finding:
     memory = psutil.virtual_memory()
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    text = f"{usable} cores for this process, {format_bytes(memory.available)} of {format_bytes(memory.total)} memory free"
+    free = f"{format_bytes(memory.available)} of {format_bytes(memory.total)}"
+    text = f"{usable} cores for this process, {free} memory free"
     return Finding("processor", Grade.GOOD, text)
 
 

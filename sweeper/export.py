@@ -22,6 +22,7 @@ from trainer.errors import ConfigFileError, Place
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+
     from sweeper.store import StoredStudy
 
 DEVICE = "train.device"

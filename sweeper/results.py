@@ -9,6 +9,7 @@ from sweeper.export import choose_trial, export_trial, write_exported, write_fil
 
 if TYPE_CHECKING:
     from pathlib import Path
+
     from sweeper.store import StoredStudy
 
 REPORT_FILE = "report.html"

@@ -17,8 +17,9 @@ from trainer.config import dump_config
 from trainer.errors import Place
 
 if TYPE_CHECKING:
-    from pathlib import Path
     from collections.abc import Callable, Iterator
+    from pathlib import Path
+
     from trainer.config import Config
     from trainer.records import Directive, Progress, TrainResult
 

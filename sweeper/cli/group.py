@@ -40,11 +40,11 @@ SUMMARIES = {name: summary for commands in GROUPS.values() for name, summary in 
 class CommandGroup(click.Group):
     """Imports `sweeper.cli.NAME` when NAME is called; lists commands by what they are for."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's
         """All commands, in the order of the help text."""
         return list(SUMMARIES)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's
         """The command of that name, imported now; None if there is none."""
         if cmd_name not in SUMMARIES:
             return None
@@ -64,7 +64,7 @@ class CommandGroup(click.Group):
             ctx.fail(f"There is no command {name!r}.{hint}")
         return super().resolve_command(ctx, args)
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's
         """Commands under their headings."""
         for title, commands in GROUPS.items():
             with formatter.section(title):

@@ -14,6 +14,7 @@ from trainer.errors import PufferError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
     from trainer.config import Config, Override
 
 _META_KEY = "sweeper.settings"

@@ -61,11 +61,12 @@ def command(
     from sweeper.store import open_store
 
     loaded = load(config, parse(ctx))
-    listener = make_listener(loaded, plain=plain, as_json=as_json)
+    name = study if study is not None else name_study(config, loaded)
+    listener = make_listener(loaded, name, plain=plain, as_json=as_json)
     sweep = Sweep(
         loaded,
         storage,
-        study if study is not None else name_study(config, loaded),
+        name,
         artifacts,
         listener=listener,
         command=("puffer-sweep", *sys.argv[1:]),
@@ -97,13 +98,13 @@ def name_study(name: str, config: Config) -> str:
     return default_study_name(None if says_nothing else path.stem, environment)
 
 
-def make_listener(config: Config, *, plain: bool, as_json: bool) -> Listener:
+def make_listener(config: Config, name: str, *, plain: bool, as_json: bool) -> Listener:
     """A screen on a terminal, lines elsewhere, JSON where asked."""
     from rich.console import Console
 
     from sweeper.view.listeners import JsonListener, LineListener, ScreenListener
 
-    board = make_board(config)
+    board = make_board(config, name)
     if as_json:
         return JsonListener(board, sys.stdout)
     console = Console()
@@ -112,12 +113,13 @@ def make_listener(config: Config, *, plain: bool, as_json: bool) -> Listener:
     return ScreenListener(board, console)
 
 
-def make_board(config: Config) -> Board:
+def make_board(config: Config, name: str) -> Board:
     """A board that knows what the config says."""
     from sweeper.space import SearchSpace
     from sweeper.view.board import Board
 
     return Board(
+        study_name=name,
         environment=str(config.get("base.env_name")),
         method=str(config.get("sweep.method")),
         device=str(config.get("train.device")),

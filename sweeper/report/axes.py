@@ -76,7 +76,7 @@ class Axis:
             if 2 <= len(inside) <= most:
                 break
         else:
-            inside = [self.value_at(self.low), self.value_at(self.high)]
+            inside = [float(self.value_at(self.low)), float(self.value_at(self.high))]
         return [self.position(value) for value in inside], [
             _tick_label(value, whole=self.whole) for value in inside
         ]
@@ -98,10 +98,8 @@ class Axis:
                 yield [2.0**e for e in range(first, last + 1, stride)]
         elif self.kind == "logit":
             first, last = math.floor(self.low) - 1, math.ceil(self.high) + 1
-            for mantissas in ((1, 2, 3, 5, 7), (1, 2, 5), (1, 5), (1,)):
-                yield [
-                    round(1 - m * 10.0**-e, 12) for e in range(first, last + 1) for m in reversed(mantissas)
-                ]
+            for digits in ((1, 2, 3, 5, 7), (1, 2, 5), (1, 5), (1,)):
+                yield [round(1 - m * 10.0**-e, 12) for e in range(first, last + 1) for m in reversed(digits)]
             for stride in range(2, last - first + 1):
                 yield [round(1 - 10.0**-e, 12) for e in range(first, last + 1, stride)]
         else:

@@ -86,7 +86,7 @@ def render_page(study: StudyView, *, refresh_seconds: int | None = None, video: 
     """
     sections = page_sections(study)
     drawings = [drawing for section in sections for drawing in section.drawings]
-    return _template().render(
+    page: str = _template().render(
         study=study,
         tiles=_tiles(study),
         summary=summarise(study),
@@ -104,6 +104,7 @@ def render_page(study: StudyView, *, refresh_seconds: int | None = None, video: 
         js=(_HERE / "page.js").read_text(encoding="utf-8"),
         plotly_js=get_plotlyjs(),
     )
+    return page
 
 
 def page_sections(study: StudyView) -> list[PageSection]:
@@ -156,8 +157,8 @@ def page_sections(study: StudyView) -> list[PageSection]:
                 "effects",
                 "Effects",
                 "Main effects",
-                f"Each parameter on the axis it was searched on, {_among(study)}. Dots are trials, the line is the mean "
-                "score a random forest expects, the shaded band holds the best tenth, the star is the best trial.",
+                f"Each parameter on the axis it was searched on, {_among(study)}. Dots are trials, the line is the "
+                "mean score a random forest expects, the shaded band holds the best tenth, the star is the best trial.",
                 [
                     Drawing(f"effect-{index}", effect, name.rpartition(".")[2], name.rpartition(".")[0])
                     for index, (name, effect) in enumerate(effects.items())

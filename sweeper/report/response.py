@@ -104,7 +104,7 @@ class Response:
     def surface(self, first: int, second: int) -> tuple[Array, Array, Array]:
         """Positions along two axes and the mean predicted score, (second, first)."""
         across, upwards = _grid(self.axes[first], _SURFACE_GRID), _grid(self.axes[second], _SURFACE_GRID)
-        places = [(x, y) for y in upwards for x in across]
+        places: list[tuple[float, ...]] = [(x, y) for y in upwards for x in across]
         heights = self._dependence([first, second], places, most=60)
         return across, upwards, heights.reshape(len(upwards), len(across))
 
@@ -114,7 +114,8 @@ class Response:
         moved = np.repeat(points[np.newaxis], len(places), axis=0)
         moved[:, :, indices] = np.asarray(places)[:, np.newaxis, :]
         predictions = self.forest.predict(moved.reshape(-1, points.shape[1]))
-        return np.asarray(predictions, dtype=np.float64).reshape(len(places), len(points)).mean(axis=1)
+        mean: Array = np.asarray(predictions, dtype=np.float64).reshape(len(places), len(points)).mean(axis=1)
+        return mean
 
 
 _RESPONSES: WeakKeyDictionary[StudyView, Response | None] = WeakKeyDictionary()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -108,6 +109,7 @@ class Board:
         """A trial has ended or paused."""
         self.running.pop(trial.uuid, None)
         self.trials[trial.uuid] = trial
+        self.device = str(trial.attributes.get("device") or self.device)
         if trial.state in COUNTED:
             self.ended_here.append(now)
 
@@ -162,6 +164,11 @@ class Board:
             by_runs = remaining * (now - self.started_at) / (len(self.ended_here) + under_way)
         known = [seconds for seconds in (by_deadline, by_runs) if seconds is not None]
         return min(known) if known else None
+
+
+def _rung(trial: Trial) -> int:
+    """Trials that were cut short at about the same length compare by score: lengths in steps of a fifth."""
+    return round(math.log(max(1, trial.agent_steps)) / math.log(1.2))
 
 
 def clock_text(now: float) -> str:

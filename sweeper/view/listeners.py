@@ -6,8 +6,7 @@ import json
 import threading
 import time
 from dataclasses import asdict, is_dataclass
-from typing import TYPE_CHECKING, Any, TextIO, Self
-
+from typing import TYPE_CHECKING, Any, Self, TextIO
 
 from sweeper.formatting import format_count, format_number, format_seconds, format_value
 from sweeper.records import Reported, Trial, TrialState
@@ -16,8 +15,10 @@ from sweeper.view.hardware import Hardware
 from sweeper.view.screen import LiveScreen, draw
 
 if TYPE_CHECKING:
-    from rich.console import Console, RenderableType
     from collections.abc import Callable
+
+    from rich.console import Console, RenderableType
+
     from sweeper.loop import SweepOutcome, SweepStart
 
 _PLAIN_INTERVAL_SECONDS = 15.0
@@ -88,7 +89,7 @@ class ScreenListener(BoardListener):
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._screen.__exit__(*error)
+        self._screen.close()
 
 
 class LineListener(BoardListener):
@@ -144,7 +145,8 @@ class LineListener(BoardListener):
         self._last_line[trial.uuid] = now
         row = self.board.running[trial.uuid]
         self._say(
-            f"trial {trial.number}: {format_count(report.agent_steps)} of {format_count(report.total_agent_steps)} steps "
+            f"trial {trial.number}: "
+            f"{format_count(report.agent_steps)} of {format_count(report.total_agent_steps)} steps "
             f"({100 * row.share:.0f} %), {format_count(report.steps_per_second)} steps/s, "
             f"score {format_number(row.score)}"
         )

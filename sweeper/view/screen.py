@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Self
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -13,10 +14,8 @@ from sweeper.formatting import format_count, format_number, format_seconds, form
 from sweeper.records import Trial, TrialState
 from sweeper.view.board import Board, RunningTrial, clock_text
 from sweeper.view.sparkline import sparkline
-from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
-    from types import TracebackType
     from collections.abc import Callable
 
 REFRESHES_PER_SECOND = 4
@@ -46,6 +45,8 @@ def draw(board: Board, *, now: float, width: int, height: int) -> RenderableType
     parts: list[tuple[RenderableType, int]] = [(_header(board, now, width), 2 if width >= _MEDIUM else 3)]
     budgets = _budgets(board, now, width)
     parts.append((Padding(budgets, (1, 0, 0, 0)), budgets.row_count + 1))
+    if not board.running and not board.trials:
+        parts.append((Padding(Text("making environments …", style=_LABEL), (1, 0, 0, 0)), 2))
     left = room - sum(lines for _, lines in parts)
     for table, lines in (
         _running(board, width, left),
@@ -263,7 +264,9 @@ class LiveScreen:
         self._live.start(refresh=True)
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give the terminal back as it was."""
         self._live.stop()

@@ -32,9 +32,8 @@ def figure(study: StudyView) -> go.Figure:
         x=across.round(5).tolist(),
         y=upwards.round(5).tolist(),
         z=[[float(format(height, ".4g")) for height in row] for row in heights],
-        colorscale=colorscale()
-        if study.sign > 0
-        else [[1 - stop, color] for stop, color in reversed(colorscale())],
+        colorscale=colorscale(),
+        reversescale=study.sign < 0,
         ncontours=12,
         line={"width": 0.6, "color": SURFACE, "smoothing": 1},
         contours={"coloring": "fill"},
