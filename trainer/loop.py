@@ -16,8 +16,9 @@ from trainer.errors import CheckpointError, EnvironmentFault, MemoryExhaustedErr
 from trainer.metrics import finite_only, phase_metrics, summarise_episodes
 from trainer.optimizers import make_optimizer, set_learning_rate
 from trainer.policies import make_compute, make_distribution, make_policy
+from trainer.ppo.buffer import RolloutBuffer
 from trainer.ppo.compilation import compilation_faults_explained, hot_functions
-from trainer.ppo.rollout import Collector, RolloutBuffer
+from trainer.ppo.rollout import Collector
 from trainer.ppo.schedule import learning_rate_at, prio_beta_at
 from trainer.ppo.update import Coefficients, Learner, Plan, is_finite
 from trainer.records import Directive, EnvironmentFacts, Progress, RunStatus, TrainResult

@@ -8,7 +8,8 @@ import torch
 from trainer.envs.layout import ActionLayout
 from trainer.policies import make_distribution
 from trainer.policies.base import Agent
-from trainer.ppo.rollout import Collector, RolloutBuffer
+from trainer.ppo.buffer import RolloutBuffer
+from trainer.ppo.rollout import Collector
 from trainer.vector.base import FinalObservations, StepBatch
 
 

@@ -15,7 +15,7 @@ from trainer.errors import InfeasibleConfigError
 from trainer.policies import FeedForward, make_compute, make_distribution, make_policy
 from trainer.policies.precision import AutocastAgent, CastCompute
 from trainer.ppo import compilation
-from trainer.ppo.rollout import RolloutBuffer
+from trainer.ppo.buffer import RolloutBuffer
 from trainer.ppo.update import Coefficients, Learner, Plan
 
 VECTOR = ObservationLayout((3,), torch.float32)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from trainer.policies.base import Agent, State
     from trainer.policies.precision import Compute
     from trainer.policies.sampling import ActionDistribution
-    from trainer.ppo.rollout import RolloutBuffer
+    from trainer.ppo.buffer import RolloutBuffer
 
 
 class Coefficients(NamedTuple):
