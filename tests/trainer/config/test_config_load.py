@@ -65,7 +65,7 @@ def test_another_default_file_takes_the_place_of_ours(tmp_path: Path) -> None:
     config = load_config_file(own, default_files=[default])
     assert config.sweep.parameters["train.gamma"].mean == 0.99
     assert config.origin("train.gamma").kind == DEFAULT
-    with pytest.raises(ConfigError, match="train.gamma has no distribution"):
+    with pytest.raises(ConfigError, match=r"train\.gamma has no distribution"):
         load_config_file(own)
 
 

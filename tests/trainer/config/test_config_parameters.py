@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from trainer.config import Config, ParameterSpec, load_config_file
 from trainer.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def load(folder: Path, text: str) -> Config:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import pickle
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from trainer.config import Config, dump_config, load_config_file, schema
 from trainer.config.ini import parse_ini
 from trainer.config.load import assemble
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pytest
 
 
 def values_of(name: str) -> st.SearchStrategy[Any]:
