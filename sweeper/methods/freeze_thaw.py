@@ -161,7 +161,7 @@ class ThawMethod:
         trial = shown[decision.index]
         return Resume(trial.uuid, _pause(decision.until, trial.total_agent_steps))
 
-    def judge(self, trial: Trial, trials: Sequence[Trial]) -> Verdict:
+    def judge(self, trial: Trial, trials: Sequence[Trial]) -> Verdict:  # noqa: ARG002
         """Runs pause where they were told to; nothing is decided between rungs."""
         return Verdict.CONTINUE
 

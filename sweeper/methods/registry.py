@@ -17,6 +17,8 @@ from sweeper.samplers.cmaes_search import CmaEsSampler
 from sweeper.samplers.exhaustive import ExhaustiveSampler
 from sweeper.samplers.nsga import NsgaSampler
 from sweeper.samplers.optuna_bridge import OptunaSampler, make_gp, make_tpe
+from sweeper.samplers.pareto import ParetoGeneticSampler
+from sweeper.samplers.protein import ProteinSampler
 from sweeper.samplers.qmc import QmcSampler
 from sweeper.samplers.random_search import RandomSampler
 from trainer.errors import Place, UnknownNameError
@@ -42,6 +44,10 @@ SAMPLERS: Mapping[str, Callable[[Config], Sampler]] = {
     "grid": lambda _: ExhaustiveSampler("grid"),
     "bruteforce": lambda _: ExhaustiveSampler("bruteforce"),
     "nsgaii": lambda _: NsgaSampler(),
+    "pareto_genetic": lambda config: ParetoGeneticSampler(config.sweep.downsample),
+    "protein": lambda config: ProteinSampler(
+        config.sweep.downsample, config.sweep.max_suggestion_cost, prune_pareto=config.sweep.prune_pareto
+    ),
 }
 
 PRUNERS: Mapping[str, Callable[[Config, Goal], Pruner]] = {

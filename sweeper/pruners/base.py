@@ -37,11 +37,11 @@ class JudgingPruner:
 
     name = "none"
 
-    def first_pause(self, number: int, total_steps: int) -> int | None:
+    def first_pause(self, number: int, total_steps: int) -> int | None:  # noqa: ARG002
         """See `Pruner.first_pause`."""
         return None
 
-    def judge(self, trial: Trial, trials: Sequence[Trial]) -> Verdict:
+    def judge(self, trial: Trial, trials: Sequence[Trial]) -> Verdict:  # noqa: ARG002
         """See `Pruner.judge`."""
         return Verdict.CONTINUE
 

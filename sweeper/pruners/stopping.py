@@ -100,7 +100,7 @@ class PatientPruner(JudgingPruner):
         self._goal = goal
         self._patience = patience
 
-    def judge(self, trial: Trial, trials: Sequence[Trial]) -> Verdict:
+    def judge(self, trial: Trial, trials: Sequence[Trial]) -> Verdict:  # noqa: ARG002
         """See `Pruner.judge`."""
         since = trial.agent_steps - self._patience * trial.total_agent_steps
         if not trial.curve or since <= trial.curve[0].agent_steps:

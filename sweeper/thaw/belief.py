@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from sweeper.thaw.records import Array, Run
     from sweeper.thaw.settings import Settings
 
-NEW_RUN = -2.0
-NO_RUN = -1.0
+NOBODY = -1.0
+"""Stands for the run or the configuration of something that has none yet."""
 
 
 class Belief:
@@ -56,7 +56,7 @@ class Belief:
             surrogate.fit(rows, y)
         self.surrogate = surrogate
         self._fit_cost_and_crash()
-        full = Rows(self.points, np.zeros(len(runs)), np.full(len(runs), NO_RUN), self.sites)
+        full = Rows(self.points, np.zeros(len(runs)), np.full(len(runs), NOBODY), self.sites)
         self.mean, self.variance, self.white = surrogate.predict(full)
         remaining = self.crash.remaining(self.points, self.lengths)
         self.risk_of_crash = np.where(self.crashed, 1.0, remaining)
@@ -92,7 +92,7 @@ class Belief:
         return columns[:, 0].astype(int), columns[:, 1], columns[:, 2]
 
     def _telling_rows(self, run: Array, y: Array) -> NDArray[np.intp]:
-        """Rows for the hyperparameters: whole curves of the longest runs, then single looks at runs of all kinds."""
+        """Rows for the hyperparameters: whole curves of the longest runs, then looks at runs of all kinds."""
         limit = self.settings.tune_rows
         if len(y) <= limit:
             return np.arange(len(y))

@@ -9,11 +9,12 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.stats import qmc
 
-from sweeper.thaw.belief import NEW_RUN, NO_RUN, Belief, expected_excess
+from sweeper.thaw.belief import NOBODY, Belief, expected_excess
 from sweeper.thaw.records import Array, Begin, Continue, Decision, Run
 from sweeper.thaw.settings import Settings
 from sweeper.thaw.surrogate import Rows
@@ -21,7 +22,38 @@ from sweeper.thaw.surrogate import Rows
 TOO_DEAR = 100.0
 """Taken off the worth of points that are predicted to cost more than they may."""
 
+TINY = 1e-12
+FINALISTS = 16
+"""New points for which every rung is weighed."""
+
+MAX_LIVE = 24
+"""Paused runs for which every rung is weighed."""
+
 Snap = Callable[[Array], Array]
+
+
+@dataclass(frozen=True, slots=True)
+class Prospects:
+    """Runs that could be begun or continued, and what is believed of their configurations at full length.
+
+    Attributes:
+        points: (n, d).
+        run, site: whose they are, NOBODY's for new ones (n,).
+        length: shares trained so far (n,).
+        value, variance, white: as in `Belief` (n,), (n,), (rows, n).
+        crash: probability (n,).
+        log_cost: of a full run (n,).
+    """
+
+    points: Array
+    run: Array
+    site: Array
+    length: Array
+    value: Array
+    variance: Array
+    white: Array
+    crash: Array
+    log_cost: Array
 
 
 class Thaw:
@@ -134,66 +166,56 @@ class Thaw:
         local = start + size * rng.standard_normal((num_local, d)) * moved
         return np.clip(np.vstack([rng.random((num_global, d)), local]), 0, 1)
 
-    def _improvement(
-        self, belief: Belief, points: Array, star: float, sites: Array | None = None
-    ) -> tuple[Array, ...]:
-        """Logarithm of the expected improvement per cost of full runs, and what it is made of."""
+    def _prospects(self, belief: Belief, points: Array, sites: Array | None = None) -> Prospects:
+        """What is believed of new runs at these points (n, d)."""
         n = len(points)
-        sites = np.full(n, NEW_RUN) if sites is None else sites
-        mean, variance, white = belief.surrogate.predict(Rows(points, np.zeros(n), np.full(n, NO_RUN), sites))
+        sites = np.full(n, NOBODY) if sites is None else sites
+        mean, variance, white = belief.surrogate.predict(Rows(points, np.zeros(n), np.full(n, NOBODY), sites))
         crash = belief.crash.probability(points)
-        deviation = np.sqrt(variance)
         value = mean + np.log(np.maximum(1 - crash, 1e-6)) / belief.spread
         log_cost = belief.cost.log_cost(points)
-        gain = np.log(deviation * expected_excess((value - star) / deviation) + 1e-12)
-        if self.settings.max_cost is not None:
-            gain = gain - TOO_DEAR * (log_cost > math.log(self.settings.max_cost))
-        return (
-            gain + np.log(1 - crash + 1e-9) - (log_cost - belief.reference),
-            value,
-            variance,
-            white,
-            crash,
-            log_cost,
+        return Prospects(
+            points, np.full(n, NOBODY), sites, np.zeros(n), value, variance, white, crash, log_cost
         )
+
+    def _promise(self, belief: Belief, new: Prospects, star: float) -> Array:
+        """Logarithm of the expected improvement of full runs per cost (n,)."""
+        deviation = np.sqrt(new.variance)
+        gain = np.log(deviation * expected_excess((new.value - star) / deviation) + TINY)
+        if self.settings.max_cost is not None:
+            gain = gain - TOO_DEAR * (new.log_cost > math.log(self.settings.max_cost))
+        return np.asarray(gain + np.log(1 - new.crash + TINY) - (new.log_cost - belief.reference))
 
     def _best_new(
         self, belief: Belief, rng: np.random.Generator, rungs: tuple[float, ...]
     ) -> tuple[float, Decision]:
+        """The most worthwhile new run, and what it is worth."""
         settings, d = self.settings, self.d
         star = float(belief.value.max())
         points = self._candidates(belief, rng)
-        score = self._improvement(belief, points, star)[0]
+        promise = self._promise(belief, self._prospects(belief, points), star)
         for size in np.geomspace(0.15, 0.03, settings.rounds):
-            top = points[np.argsort(-score)[:8]]
-            near = np.repeat(top, 12, axis=0)
+            near = np.repeat(points[np.argsort(-promise)[:8]], 12, axis=0)
             moved = rng.random(near.shape) < max(0.3, 2 / d)
             near = np.clip(near + size * rng.standard_normal(near.shape) * moved, 0, 1)
             points = np.vstack([points, near])
-            score = np.append(score, self._improvement(belief, near, star)[0])
-        points = self._snap(points[np.argsort(-score)[:16]])
+            promise = np.append(promise, self._promise(belief, self._prospects(belief, near), star))
+        points = self._snap(points[np.argsort(-promise)[:FINALISTS]])
         repeated = np.argsort(-belief.value)[: settings.repeats]
-        sites = np.append(np.full(len(points), NEW_RUN), belief.sites[repeated])
-        points = np.vstack([points, belief.points[repeated]])
-        _, value, variance, white, crash, log_cost = self._improvement(belief, points, star, sites)
-        best: tuple[float, Decision] | None = None
-        n = len(points)
-        for share in rungs:
-            at = Rows(points, np.full(n, belief.distance(np.array(share))), np.full(n, NEW_RUN), sites)
-            worth = self._worth(
-                belief, at, value, variance, white, crash, log_cost, share, np.full(n, star), sites == NEW_RUN
-            )
-            i = int(np.argmax(worth))
-            if best is None or worth[i] > best[0]:
-                best = (float(worth[i]), Begin(points[i], share, "repeat" if i >= 16 else "new"))
-        if best is None:
-            raise ValueError("a ladder needs a rung")
-        return best
+        sites = np.append(np.full(len(points), NOBODY), belief.sites[repeated])
+        new = self._prospects(belief, np.vstack([points, belief.points[repeated]]), sites)
+        fresh = sites == NOBODY
+        worth = np.array(
+            [self._worth(belief, new, share, np.full(len(sites), star), fresh) for share in rungs]
+        )
+        rung, i = np.unravel_index(int(np.argmax(worth)), worth.shape)
+        return float(worth[rung, i]), Begin(new.points[i], rungs[rung], "new" if fresh[i] else "repeat")
 
     def _best_continuation(self, belief: Belief, best: tuple[float, Decision]) -> tuple[float, Decision]:
+        """The most worthwhile continuation of a paused run, if it is worth more than the best so far."""
         hope = belief.value + np.sqrt(belief.variance)
         live = np.flatnonzero(belief.unfinished)
-        live = live[np.argsort(-hope[live])[:24]]
+        live = live[np.argsort(-hope[live])[:MAX_LIVE]]
         ordered = np.sort(belief.value)[::-1]
         star = float(ordered[0])
         # The best run improves on the second best, or it could never be worth a look.
@@ -202,45 +224,35 @@ class Thaw:
             some = live[belief.lengths[live] < share - 1e-9]
             if not len(some):
                 continue
-            at = Rows(
+            paused = Prospects(
                 belief.points[some],
-                np.full(len(some), belief.distance(np.array(share))),
                 some.astype(float),
                 belief.sites[some],
+                belief.lengths[some],
+                belief.value[some],
+                belief.variance[some],
+                belief.white[:, some],
+                belief.risk_of_crash[some],
+                belief.log_cost[some],
             )
-            worth = self._worth(
-                belief, at, belief.value[some], belief.variance[some], belief.white[:, some],
-                belief.risk_of_crash[some], belief.log_cost[some], share - belief.lengths[some], rival[some], np.zeros(len(some), dtype=bool),
-            )  # fmt: skip
+            worth = self._worth(belief, paused, share, rival[some], np.zeros(len(some), dtype=bool))
             i = int(np.argmax(worth))
             if worth[i] > best[0]:
                 best = (float(worth[i]), Continue(int(some[i]), share, "continue"))
         return best
 
-    def _worth(
-        self,
-        belief: Belief,
-        at: Rows,
-        value: Array,
-        variance: Array,
-        white: Array,
-        crash: Array,
-        log_cost: Array,
-        length: Array | float,
-        star: Array,
-        fresh: Array,
-    ) -> Array:
-        """Logarithm of the worth of looking at runs at a length that costs `length` more of a full run (n,)."""
-        surrogate = belief.surrogate
-        _, seen_variance, seen_white = surrogate.predict(at, own=True)
-        shared = surrogate.full_length_covariance(at.x) - (white * seen_white).sum(0)
-        deviation = np.sqrt(variance)
+    def _worth(self, belief: Belief, of: Prospects, share: float, star: Array, fresh: Array) -> Array:
+        """Logarithm of the worth of looking at runs at a share of their length, per cost (n,)."""
+        surrogate, settings = belief.surrogate, self.settings
+        distance = np.full(len(of.value), belief.distance(np.array(share)))
+        look = Rows(of.points, distance, of.run, of.site)
+        _, seen_variance, seen_white = surrogate.predict(look, own=True)
+        shared = surrogate.full_length_covariance(of.points) - (of.white * seen_white).sum(0)
+        deviation = np.sqrt(of.variance)
         correlation = np.abs(shared) / np.sqrt(seen_variance + surrogate.noise_variance) / deviation
-        gain = deviation * expected_excess(-np.abs(value - star) / deviation)
-        gain = gain * np.minimum(correlation, 1.0) ** self.settings.correlation_power
-        gain = np.log(gain + self.settings.lead * fresh * np.maximum(value - star, 0.0) + 1e-12)
-        return np.asarray(
-            gain
-            + np.log(1 - crash + 1e-9)
-            - (log_cost - belief.reference + np.log(length + self.settings.overhead))
-        )
+        gain = deviation * expected_excess(-np.abs(of.value - star) / deviation)
+        gain = gain * np.minimum(correlation, 1.0) ** settings.correlation_power
+        # A new configuration that is predicted to be ahead gains that lead by any look at all.
+        gain = gain + settings.lead * fresh * np.maximum(of.value - star, 0.0)
+        cost = of.log_cost - belief.reference + np.log(share - of.length + settings.overhead)
+        return np.asarray(np.log(gain + TINY) + np.log(1 - of.crash + TINY) - cost)

@@ -41,12 +41,12 @@ class Settings:
     correlation_power: float = 1.0
     lead: float = 1.0
     risk: float = 0.5
-    num_candidates: int = 300
-    rounds: int = 3
+    num_candidates: int = 200
+    rounds: int = 2
     repeats: int = 3
     max_rows: int = 350
-    tune_rows: int = 120
-    tune_iterations: int = 20
+    tune_rows: int = 90
+    tune_iterations: int = 15
     percentile: bool = False
     only_new: bool = False
     max_cost: float | None = None

@@ -1,6 +1,7 @@
 """A Gaussian process over (configuration, length, run): the value at full length, from short runs.
 
-    y(r, x, v) = mean(v) + trend(x) + rest(x) + v * slope(x) + drift(x, v) + site(x) + seed(r) + start(r, v) + noise
+    y(r, x, v) = mean(v) + trend(x) + rest(x) + v * slope(x) + drift(x, v)
+                 + site(x) + seed(r) + start(r, v) + noise
 
 where v in [0, 1] is the distance from full length on a logarithmic axis (0 at full length):
 
@@ -43,7 +44,7 @@ QUADRATIC = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Observations: points (n, d), distances from full length (n,), the run and the configuration of each (n,)."""
+    """Observations: points (n, d), distances from full length, runs and configurations (n,) each."""
 
     x: Array
     v: Array
@@ -64,7 +65,7 @@ class Prior:
 
     length_scale: float = 0.5
     length_scale_sd: float = 0.5
-    trend: float = 0.25
+    trend: float = 0.4
     trend_sd: float = 1.0
     rest: float = 0.6
     rest_sd: float = 0.5
@@ -76,7 +77,7 @@ class Prior:
     noise_sd: float = 0.7
     seed: float = 0.12
     seed_sd: float = 0.4
-    start: float = 0.3
+    start: float = 0.15
     start_sd: float = 0.5
     site: float = 0.1
     site_sd: float = 0.4
@@ -89,8 +90,14 @@ class Surrogate:
         self.d = dimensions
         modes = [prior.rest, prior.slope, prior.drift, prior.noise, prior.seed, prior.start, prior.site]
         widths = [
-            prior.rest_sd, prior.slope_sd, prior.drift_sd, prior.noise_sd, prior.seed_sd, prior.start_sd, prior.site_sd,
-        ]  # fmt: skip
+            prior.rest_sd,
+            prior.slope_sd,
+            prior.drift_sd,
+            prior.noise_sd,
+            prior.seed_sd,
+            prior.start_sd,
+            prior.site_sd,
+        ]
         self._mode = np.log(
             np.concatenate(
                 [
