@@ -48,7 +48,9 @@ class PromotionPruner(JudgingPruner):
         self._seed = seed
 
     def first_pause(self, number: int, total_steps: int) -> int | None:
-        """See `Pruner.first_pause`."""
+        """See `Pruner.first_pause`. The first trial, the config as written, is never cut: it is the baseline."""
+        if number == 0:
+            return None
         draw = zlib.crc32(f"{self._seed}/{number}".encode()) / 2**32
         return None if draw < self._uncut else self._ladder.pause(0, total_steps)
 
