@@ -128,7 +128,7 @@ class Trainer:
         self.agent = make_policy(config, vector.observation_layout, vector.action_layout).to(device)
         self.distribution = make_distribution(vector.action_layout)
         self.optimizer = make_optimizer(config, self.agent)
-        act_function, loss_function = hot_functions(settings)
+        act_function, backpropagate = hot_functions(settings)
         self.compute = make_compute(self.agent, settings.precision)
         self.collector = Collector(
             vector,
@@ -164,7 +164,7 @@ class Trainer:
             plan,
             generator=self.generator,
             on_minibatch=on_heartbeat,
-            loss_function=loss_function,
+            backpropagate=backpropagate,
         )
         self.coefficients = Coefficients(
             *(

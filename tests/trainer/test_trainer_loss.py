@@ -10,7 +10,16 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trainer.ppo.loss import LOSS_NAMES, LossCoefficients, LossInputs, normalise_advantages, ppo_loss
+from trainer.envs.layout import ActionLayout
+from trainer.policies import make_distribution
+from trainer.ppo.loss import (
+    LOSS_NAMES,
+    LossCoefficients,
+    LossInputs,
+    normalise_advantages,
+    ppo_loss,
+    ppo_loss_gradients,
+)
 from trainer.ppo.prioritise import draw_segments, importance_weights, segment_probabilities
 from trainer.ppo.schedule import learning_rate_at, prio_beta_at
 from trainer.ppo.update import explained_variance
@@ -175,3 +184,46 @@ def test_explained_variance() -> None:
     assert explained_variance(torch.zeros(1, 4), returns, live).item() == pytest.approx(0.0, abs=1e-6)
     assert explained_variance(-returns, returns, live).item() == pytest.approx(-3.0)
     assert explained_variance(returns, torch.ones(1, 4), live).item() == 0.0
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 2**31), spread=st.sampled_from([0.05, 0.3, 2.0]), kind=st.integers(0, 2))
+def test_gradients_by_formula_equal_autograd(seed, spread, kind) -> None:
+    layout = (
+        ActionLayout("discrete", sizes=(5,)),
+        ActionLayout("multi_discrete", sizes=(2, 4, 3)),
+        ActionLayout("continuous", low=(-1.0, -1.0), high=(1.0, 1.0)),
+    )[kind]
+    g = torch.Generator().manual_seed(seed)
+    distribution = make_distribution(layout)
+    scores = torch.randn(4, 6, distribution.num_scores, generator=g, dtype=torch.float64).requires_grad_()
+    actions = distribution.sample(
+        scores.detach().flatten(0, 1), distribution.draw_noise((24,), g).double()
+    ).view(4, 6, -1)
+
+    def noise() -> torch.Tensor:
+        return torch.randn(4, 6, generator=g, dtype=torch.float64) * spread
+
+    values = noise().requires_grad_()
+    with torch.no_grad():
+        old_log_probs = distribution.log_probs(scores, actions) + noise()
+        old_values = values + noise()
+    fixed = {
+        "old_log_probs": old_log_probs,
+        "old_values": old_values,
+        "advantages": noise() / spread,
+        "returns": noise() / spread,
+        "live": (torch.rand(4, 6, generator=g) > 0.2).double(),
+    }
+    weight = torch.tensor(30.0, dtype=torch.float64)
+    log_probs, entropies = distribution.log_probs_and_entropies(scores, actions)
+    loss, parts, ratios = ppo_loss(LossInputs(log_probs, entropies, values, **fixed), coefficients(), weight)
+    loss.backward()
+    with torch.no_grad():
+        log_probs, entropies, to_scores = distribution.pull_back(scores, actions)
+        got = ppo_loss_gradients(LossInputs(log_probs, entropies, values, **fixed), coefficients(), weight)
+        score_gradients = to_scores(got.log_probs, got.entropies)
+    torch.testing.assert_close(got.parts, parts)
+    torch.testing.assert_close(got.ratios, ratios)
+    torch.testing.assert_close(got.values, values.grad)
+    torch.testing.assert_close(score_gradients, scores.grad)

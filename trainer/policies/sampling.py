@@ -12,7 +12,12 @@ from typing import TYPE_CHECKING
 import torch
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from trainer.vector.base import ActionLayout
+
+    PullBack = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+    # Gradients of log-probabilities and of entropies, (…,) each → gradients of the scores (…, K).
 
 
 class ActionDistribution(ABC):
@@ -43,6 +48,12 @@ class ActionDistribution(ABC):
         self, scores: torch.Tensor, actions: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Log-probabilities and entropies, (…,) each, summed over the width."""
+
+    @abstractmethod
+    def pull_back(
+        self, scores: torch.Tensor, actions: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, PullBack]:
+        """`log_probs_and_entropies` without a graph, and how gradients go back through them to the scores."""
 
 
 class DiscreteActions(ActionDistribution):
@@ -94,6 +105,27 @@ class DiscreteActions(ActionDistribution):
             return log_probs[0], entropies[0]
         return torch.stack(log_probs).sum(0), torch.stack(entropies).sum(0)
 
+    def pull_back(
+        self, scores: torch.Tensor, actions: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, PullBack]:
+        """D log p(a) / d scores = [a] - p, and d H / d scores = -p (log p + H)."""
+        every = [part.log_softmax(-1) for part in self._parts(scores)]
+        chosen = [part.gather(-1, actions[..., i : i + 1]) for i, part in enumerate(every)]
+        shares = [part.exp() for part in every]
+        entropies = [-(p * log_p).sum(-1, keepdim=True) for p, log_p in zip(shares, every, strict=True)]
+
+        def to_scores(log_prob_gradients: torch.Tensor, entropy_gradients: torch.Tensor) -> torch.Tensor:
+            by_log_prob, by_entropy = log_prob_gradients.unsqueeze(-1), entropy_gradients.unsqueeze(-1)
+            gradients = []
+            for i, (p, log_p, entropy) in enumerate(zip(shares, every, entropies, strict=True)):
+                gradient = (log_p + entropy).mul_(by_entropy).add_(by_log_prob).mul_(p).neg_()
+                gradients.append(gradient.scatter_add_(-1, actions[..., i : i + 1], by_log_prob))
+            return gradients[0] if self.width == 1 else torch.cat(gradients, dim=-1)
+
+        if self.width == 1:
+            return chosen[0].squeeze(-1), entropies[0].squeeze(-1), to_scores
+        return torch.cat(chosen, -1).sum(-1), torch.cat(entropies, -1).sum(-1), to_scores
+
     def _parts(self, scores: torch.Tensor) -> tuple[torch.Tensor, ...]:
         return (scores,) if self.width == 1 else torch.split(scores, list(self.sizes), dim=-1)
 
@@ -137,6 +169,23 @@ class GaussianActions(ActionDistribution):
         log_deviation = scores[..., self.width :]
         entropies = log_deviation.sum(-1) + 0.5 * self.width * (1 + math.log(2 * math.pi))
         return self.log_probs(scores, actions), entropies
+
+    def pull_back(
+        self, scores: torch.Tensor, actions: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, PullBack]:
+        """With z = (a - mean) / deviation: z / deviation for the mean, z² - 1 for the log deviation."""
+        mean, log_deviation = scores[..., : self.width], scores[..., self.width :]
+        inverse = (-log_deviation).exp()
+        deviates = (actions - mean) * inverse
+        log_probs, entropies = self.log_probs_and_entropies(scores, actions)
+
+        def to_scores(log_prob_gradients: torch.Tensor, entropy_gradients: torch.Tensor) -> torch.Tensor:
+            by_log_prob, by_entropy = log_prob_gradients.unsqueeze(-1), entropy_gradients.unsqueeze(-1)
+            return torch.cat(
+                [by_log_prob * deviates * inverse, by_log_prob * (deviates.square() - 1) + by_entropy], dim=-1
+            )
+
+        return log_probs, entropies, to_scores
 
 
 def make_distribution(layout: ActionLayout) -> ActionDistribution:

@@ -15,7 +15,7 @@ import torch
 
 from trainer.errors import InfeasibleConfigError, Place
 from trainer.ppo.rollout import act
-from trainer.ppo.update import piece_loss
+from trainer.ppo.update import backpropagate_piece, backpropagate_through, piece_loss
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -30,11 +30,12 @@ def _compiled(function: Callable[..., Any], mode: str, *, fullgraph: bool) -> Ca
 
 
 def hot_functions(settings: TrainSection) -> tuple[Callable[..., Any], Callable[..., Any]]:
-    """How to act and how to compute a loss: as they are, or compiled where `train.compile` says so."""
+    """How to act and how to backpropagate a loss: as they are, or compiled where `train.compile` says so."""
     if not settings.compile:
-        return act, piece_loss
+        return act, backpropagate_piece
     mode, fullgraph = settings.compile_mode, settings.compile_fullgraph
-    return _compiled(act, mode, fullgraph=fullgraph), _compiled(piece_loss, mode, fullgraph=fullgraph)
+    compiled_loss = _compiled(piece_loss, mode, fullgraph=fullgraph)
+    return _compiled(act, mode, fullgraph=fullgraph), backpropagate_through(compiled_loss)
 
 
 @contextmanager

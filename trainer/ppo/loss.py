@@ -90,3 +90,61 @@ def ppo_loss(
     loss = means[0] + coefficients.value * means[1] - coefficients.entropy * means[2]
     parts = torch.cat([means.detach(), loss.detach().unsqueeze(0)])
     return loss, parts, ratios
+
+
+class LossGradients(NamedTuple):
+    """What `ppo_loss_gradients` returns, all detached.
+
+    Attributes:
+        parts: in the order of `LOSS_NAMES`.
+        ratios: (T, M).
+        log_probs, entropies, values: d loss / d of each, (T, M).
+    """
+
+    parts: torch.Tensor
+    ratios: torch.Tensor
+    log_probs: torch.Tensor
+    entropies: torch.Tensor
+    values: torch.Tensor
+
+
+def ppo_loss_gradients(
+    inputs: LossInputs, coefficients: LossCoefficients, total_weight: torch.Tensor
+) -> LossGradients:
+    """`ppo_loss` and its gradients, written out by hand.
+
+    On small networks autograd's book-keeping for the loss takes longer than the networks themselves; this is
+    the same arithmetic in a third of the operations.
+    """
+    log_ratios = inputs.log_probs - inputs.old_log_probs
+    ratios = log_ratios.exp()
+    free = inputs.advantages * ratios
+    bound = inputs.advantages * torch.clamp(ratios, 1.0 - coefficients.clip, 1.0 + coefficients.clip)
+    policy = torch.minimum(free, bound)
+
+    moved = inputs.values - inputs.old_values
+    kept = torch.clamp(moved, -coefficients.value_clip, coefficients.value_clip)
+    errors = inputs.values - inputs.returns
+    squares = errors.square()
+    clipped_squares = (inputs.old_values + kept - inputs.returns).square()
+    value = torch.maximum(squares, clipped_squares)
+
+    share = inputs.live / total_weight
+    off = ratios - 1.0
+    outside = (off.abs() > coefficients.clip).to(ratios.dtype)
+    terms = torch.stack([policy, value, inputs.entropies, off - log_ratios, outside])
+    sums = (terms * share).sum((1, 2)).unbind()
+    means = torch.stack([-sums[0], 0.5 * sums[1], *sums[2:]])
+    total = means[0] + coefficients.value * means[1] - coefficients.entropy * means[2]
+
+    # Where the clip binds and keeps the larger loss, nothing flows back; inside the clip both branches are
+    # one.
+    policy_flows = free <= bound
+    value_flows = (squares >= clipped_squares) | (moved == kept)
+    return LossGradients(
+        parts=torch.cat([means, total.unsqueeze(0)]),
+        ratios=ratios,
+        log_probs=-(free * policy_flows * share),
+        entropies=-coefficients.entropy * share,
+        values=errors * value_flows * share * coefficients.value,
+    )

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
 from trainer.ppo.advantage import compute_advantages
-from trainer.ppo.loss import LOSS_NAMES, LossCoefficients, LossInputs, normalise_advantages, ppo_loss
+from trainer.ppo.loss import (
+    LOSS_NAMES,
+    LossCoefficients,
+    LossInputs,
+    normalise_advantages,
+    ppo_loss,
+    ppo_loss_gradients,
+)
 from trainer.ppo.prioritise import draw_segments, importance_weights, segment_probabilities
 
 if TYPE_CHECKING:
@@ -121,6 +128,49 @@ def piece_loss(
     return loss, parts, ratios, values.detach()
 
 
+def backpropagate_piece(
+    agent: Agent,
+    distribution: ActionDistribution,
+    piece: Piece,
+    coefficients: LossCoefficients,
+    total_weight: torch.Tensor,
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Add the gradients of a piece to the agent's weights: the loss's parts, the ratios, the values.
+
+    The same as `piece_loss` and a backward pass, with the loss's own gradients by formula.
+    """
+    scores, values = agent(piece.observations, piece.states, piece.resets)
+    with torch.no_grad():
+        log_probs, entropies, to_scores = distribution.pull_back(scores, piece.actions)
+        inputs = LossInputs(
+            log_probs=log_probs,
+            entropies=entropies,
+            values=values,
+            old_log_probs=piece.old_log_probs,
+            old_values=piece.old_values,
+            advantages=piece.advantages,
+            returns=piece.returns,
+            live=piece.live,
+        )
+        gradients = ppo_loss_gradients(inputs, coefficients, total_weight)
+        score_gradients = to_scores(gradients.log_probs, gradients.entropies)
+    torch.autograd.backward([scores, values], [score_gradients, gradients.values])
+    return gradients.parts, gradients.ratios, values.detach()
+
+
+def backpropagate_through(
+    loss_function: Callable[..., tuple[torch.Tensor, ...]],
+) -> Callable[..., tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
+    """`backpropagate_piece` by a loss with a graph: `piece_loss`, or a compiled form of it."""
+
+    def backpropagate(*arguments: Any) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        loss, parts, ratios, values = loss_function(*arguments)
+        loss.backward()  # type: ignore[no-untyped-call]
+        return parts, ratios, values
+
+    return backpropagate
+
+
 class Learner:
     """Updates an agent from a buffer.
 
@@ -132,7 +182,7 @@ class Learner:
         plan: how a batch is cut.
         generator: draws the segments.
         on_minibatch: called at every gradient step.
-        loss_function: `piece_loss` or a compiled form of it.
+        backpropagate: `backpropagate_piece` or what `backpropagate_through` makes of a compiled loss.
     """
 
     def __init__(
@@ -145,7 +195,7 @@ class Learner:
         *,
         generator: torch.Generator,
         on_minibatch: Callable[[], None],
-        loss_function: Callable[..., tuple[torch.Tensor, ...]] = piece_loss,
+        backpropagate: Callable[..., tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = backpropagate_piece,
     ) -> None:
         self.compute = compute
         self.distribution = distribution
@@ -153,7 +203,7 @@ class Learner:
         self.plan = plan
         self.generator = generator
         self.on_minibatch = on_minibatch
-        self.loss_function = loss_function
+        self.backpropagate = backpropagate
         self.parameters = [parameter for parameter in agent.parameters() if parameter.requires_grad]
 
     def update(self, buffer: RolloutBuffer, coefficients: Coefficients) -> UpdateStats:
@@ -247,10 +297,9 @@ class Learner:
                 returns=returns[:, part],
                 live=live[:, part],
             )
-            loss, parts, new_ratios, new_values = self.loss_function(
+            parts, new_ratios, new_values = self.backpropagate(
                 self.compute.agent, self.distribution, piece, coefficients, total_weight
             )
-            loss.backward()  # type: ignore[no-untyped-call]
             self.compute.return_gradients()
             # A compiled function may hand out the same memory again the next time.
             total = parts.clone() if total is None else total + parts
