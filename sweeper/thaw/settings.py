@@ -32,8 +32,8 @@ class Settings:
         prior: of the surrogate.
     """
 
-    rungs: tuple[float, ...] = (0.04, 0.08, 0.16, 0.32, 0.6, 1.0)
-    first_rung: int = 2
+    rungs: tuple[float, ...] = (0.06, 0.12, 0.25, 0.5, 1.0)
+    first_rung: int = 1
     compression: float = 0.1
     verify: float = 0.5
     long_from: float = 0.16
