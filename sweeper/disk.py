@@ -71,20 +71,28 @@ class CheckpointQuota:
         self._keep = keep
         self._sign = -1.0 if goal == "minimize" else 1.0
         self._folder_of = folder_of
-        self._cleared: set[int] = set()
+        self._kept: list[Trial] = []
+        self._latest: Trial | None = None
 
-    def finished(self, trials: Sequence[Trial]) -> None:
+    def seen(self, trials: Sequence[Trial]) -> None:
+        """Trials of earlier sittings."""
+        for trial in trials:
+            if trial.state in _ENDED:
+                self.finished(trial)
+
+    def finished(self, trial: Trial) -> None:
         """A trial has ended: clear what is no longer among those to keep."""
-        ended = [trial for trial in trials if trial.state in _ENDED]
-        complete = [t for t in ended if t.state is TrialState.COMPLETE and t.score is not None]
+        self._kept.append(trial)
+        latest = trial if trial.state is TrialState.COMPLETE else self._latest
+        complete = [t for t in self._kept if t.state is TrialState.COMPLETE and t.score is not None]
         ranked = sorted(complete, key=lambda t: (-self._sign * (t.score or 0.0), t.number))
-        kept = {trial.number for trial in ranked[: self._keep]}
-        if complete:
-            kept.add(max(complete, key=lambda t: float(str(t.attributes.get("finished_at", 0.0)))).number)
-        for trial in ended:
-            if trial.number not in kept and trial.number not in self._cleared:
-                self._cleared.add(trial.number)
-                shutil.rmtree(self._checkpoints(trial), ignore_errors=True)
+        kept = ranked[: self._keep]
+        if latest is not None and latest not in kept:
+            kept.append(latest)
+        for old in self._kept:
+            if old not in kept:
+                shutil.rmtree(self._checkpoints(old), ignore_errors=True)
+        self._kept, self._latest = kept, latest
 
     def paused(self, trial: Trial) -> None:
         """A trial has paused: its newest checkpoint is enough to go on from."""

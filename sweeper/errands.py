@@ -32,15 +32,19 @@ def carry_out(session: Session, request: Request) -> str:
     return "Noted."
 
 
-def leave_stale_stops(session: Session) -> None:
-    """A `stop` that was meant for a sweep that has since ended must not end the next one."""
+def catch_up(session: Session) -> None:
+    """Carry out what was asked while nobody ran the study.
+
+    A `stop` that was meant for a sweep that has since ended must not end this one.
+    """
     for request in session.ledger.requests():
-        if request.kind is RequestKind.STOP:
-            session.ledger.answer(request, "The sweep had already ended.")
+        stale = request.kind is RequestKind.STOP
+        answer = "The sweep had already ended." if stale else carry_out(session, request)
+        session.ledger.answer(request, answer)
 
 
 def _extend(session: Session, runs: int) -> str:
-    before = session.budget.max_runs if session.budget.max_runs is not None else session.num_started()
+    before = session.budget.max_runs if session.budget.max_runs is not None else session.ledger.num_started()
     session.budget.max_runs = before + runs
     session.ledger.describe({"extended_to": session.budget.max_runs})
     session.ledger.set_max_runs(session.budget.max_runs)

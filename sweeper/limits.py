@@ -46,9 +46,9 @@ class Budget:
     max_seconds: float | None = None
     max_cost_seconds: float | None = None
 
-    def runs_left(self, trials: Sequence[Trial]) -> int | None:
-        """Configurations that may still be started; None for no limit."""
-        return None if self.max_runs is None else self.max_runs - num_started(trials)
+    def runs_are_used_up(self, started: int) -> bool:
+        """Whether no further configuration may be started."""
+        return self.max_runs is not None and started >= self.max_runs
 
     def used_up(self, elapsed_seconds: float, cost_seconds: float) -> EndReason | None:
         """Which limit, other than that of runs, has been reached."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from sweeper.asking import Asker
 from sweeper.disk import CheckpointQuota, DiskWatch
-from sweeper.errands import leave_stale_stops
+from sweeper.errands import catch_up
 from sweeper.limits import Breaker, Budget, Stopwatch
 from sweeper.listener import EndReason, SweepOutcome, SweepStart
 from sweeper.oversight import Oversight
@@ -73,8 +73,9 @@ def open_session(
     )
     for note in (*store.notes, *sweep.space.notes, *sweep.method.notes):
         sweep.listener.on_note(note)
-    leave_stale_stops(session)
     session.waiting = recover(ledger, sweep.listener.on_note)
+    catch_up(session)
+    session.quota.seen(ledger.trials())
     elapsed = study.elapsed_seconds
     deadline = None if budget.max_seconds is None else sweep.clock.now() + budget.max_seconds - elapsed
     sweep.listener.on_sweep_started(
@@ -85,7 +86,7 @@ def open_session(
             metric=keys.metric,
             goal=keys.goal,
             slots=launcher.slots,
-            max_runs=budget.max_runs,
+            max_runs=session.budget.max_runs,
             deadline=deadline,
             trials=tuple(ledger.trials()),
         )

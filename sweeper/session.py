@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from sweeper.folder import newest_checkpoint, write_folder
-from sweeper.limits import RETRYABLE, Breaker, Budget, Stopwatch, num_finalists, num_started
+from sweeper.limits import RETRYABLE, Breaker, Budget, Stopwatch, num_finalists
 from sweeper.listener import EndReason
 from sweeper.provenance import code_folder, git_commit, machine_facts
 from sweeper.records import (
@@ -141,24 +141,18 @@ class Session:
         """When the runs are used up, the finals: the best paused trials run their full length."""
         complete = sum(trial.state is TrialState.COMPLETE for trial in trials)
         complete += sum(run.pause_at is None for run in self.running.values())
-        if complete >= num_finalists(num_started(trials)):
+        if complete >= num_finalists(self.ledger.num_started()):
             return None
         paused = [trial for trial in trials if trial.state is TrialState.PAUSED]
         best = self.method.best(paused)
         return Resume(best.uuid) if best is not None else None
 
     def _wants_more(self) -> bool:
-        left = self.budget.runs_left(self.ledger.trials())
-        return self.ending is None and not self.held and not self.waiting and (left is None or left > 0)
+        return self.ending is None and not self.held and not self.waiting and not self.runs_are_used_up()
 
     def runs_are_used_up(self) -> bool:
         """Whether no further configuration may be started."""
-        left = self.budget.runs_left(self.ledger.trials())
-        return left is not None and left <= 0
-
-    def num_started(self) -> int:
-        """Configurations that have been started in this study."""
-        return num_started(self.ledger.trials())
+        return self.budget.runs_are_used_up(self.ledger.num_started())
 
     def _start(self, start: Start) -> None:
         try:
@@ -312,7 +306,7 @@ class Session:
             uuid, state, attributes=facts, score=score, cost_seconds=cost, agent_steps=steps
         )
         self.breaker.succeeded()
-        self.quota.finished(self.ledger.trials())
+        self.quota.finished(trial)
         return trial
 
     def _fail(self, event: Finished, run: Running) -> Trial:
@@ -344,7 +338,7 @@ class Session:
             failure_message=event.failure_message,
             attributes={"log_tail": event.log_tail, "finished_at": self.clock.now(), "slot": run.slot},
         )
-        self.quota.finished(self.ledger.trials())
+        self.quota.finished(trial)
         self.breaker.failed(kind, event.failure_message, event.traceback or event.log_tail)
         return trial
 

@@ -7,7 +7,6 @@ that neither a slot nor a search method ever waits for a disk.
 from __future__ import annotations
 
 import json
-import math
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -18,6 +17,7 @@ from optuna.storages._rdb import models
 from sqlalchemy import Connection, func, insert, select, update
 
 from sweeper.errors import StudyLockedError, SweepError
+from sweeper.limits import num_started
 from sweeper.records import Observation, Trial, TrialState, Value
 from sweeper.score import Thinner
 from sweeper.store import lock, optuna_rows
@@ -82,7 +82,11 @@ class Ledger:
             )
         with study.engine.connect() as connection:
             stored = read_trials(connection, study.uuid)
-        self._trials = {trial.uuid: trial for _, trial in stored}
+        self._trials: dict[str, Trial] = {}
+        self._cost_seconds = 0.0
+        self._num_started: int | None = None
+        for _, trial in stored:
+            self._keep(trial)
         self._ids = {trial.uuid: trial_id for trial_id, trial in stored}
         self._thinners: dict[str, Thinner] = {}
         self._unwritten: dict[str, _Unwritten] = {}
@@ -106,7 +110,13 @@ class Ledger:
 
     def cost_seconds(self) -> float:
         """Training time of all trials together."""
-        return math.fsum(trial.cost_seconds for trial in self._trials.values())
+        return self._cost_seconds
+
+    def num_started(self) -> int:
+        """Configurations that count towards the budget: see `sweeper.limits.num_started`."""
+        if self._num_started is None:
+            self._num_started = num_started(self.trials())
+        return self._num_started
 
     def curve(self, uuid: str) -> list[CurvePoint]:
         """The whole curve of a trial, what is not written yet included."""
@@ -200,7 +210,7 @@ class Ledger:
         trial: Trial
         trial_id, trial = self.writer.call(write)
         self._ids[uuid] = trial_id
-        self._trials[uuid] = trial
+        self._keep(trial)
         self._thinners[uuid] = Thinner(total_agent_steps)
         return trial
 
@@ -219,7 +229,7 @@ class Ledger:
         merged = {**old.attributes, **(attributes or {}), "phase": state.value}
         trial = replace(old, state=state, attributes=merged, **columns)
         self._write_progress(uuid)
-        self._trials[uuid] = trial
+        self._keep(trial)
         now = self._clock.now()
         changed = {key: value for key, value in merged.items() if old.attributes.get(key) != value}
         changed |= _failure_attributes(trial) | _spent_attributes(trial)
@@ -255,7 +265,7 @@ class Ledger:
             cost_seconds=kept[-1].cost_seconds if kept else 0.0,
             score=observations[-1].score if observations else None,
         )
-        self._trials[uuid] = trial
+        self._keep(trial)
         now, trial_id = self._clock.now(), self._ids[uuid]
 
         def write(connection: Connection) -> None:
@@ -282,7 +292,7 @@ class Ledger:
         )
         if observation is not None:
             unwritten.observations.append(observation)
-        self._trials[uuid] = trial
+        self._keep(trial)
         return trial, observation
 
     def backfill(self, uuid: str, points: Sequence[CurvePoint]) -> None:
@@ -295,14 +305,15 @@ class Ledger:
         trial = self._trials[uuid]
         thinner, observations = Thinner.after(scored([*known, *missing]), trial.total_agent_steps)
         self._thinners[uuid] = thinner
-        self._trials[uuid] = replace(
+        filled = replace(
             trial,
             curve=tuple(observations),
             agent_steps=missing[-1].agent_steps,
             cost_seconds=missing[-1].cost_seconds,
             score=observations[-1].score if observations else trial.score,
         )
-        trial_id, now, filled = self._ids[uuid], self._clock.now(), self._trials[uuid]
+        self._keep(filled)
+        trial_id, now = self._ids[uuid], self._clock.now()
 
         def write(connection: Connection) -> None:
             append_points(connection, uuid, missing)
@@ -387,6 +398,14 @@ class Ledger:
             self.writer.close(abandon=True)
 
     # --- inside --------------------------------------------------------------------------------------------------
+
+    def _keep(self, trial: Trial) -> None:
+        """Take a snapshot into the view; the sums over all trials follow."""
+        old = self._trials.get(trial.uuid)
+        self._cost_seconds += trial.cost_seconds - (old.cost_seconds if old is not None else 0.0)
+        if old is None or old.state is not trial.state or old.attributes is not trial.attributes:
+            self._num_started = None
+        self._trials[trial.uuid] = trial
 
     def _write_progress(self, uuid: str) -> None:
         unwritten = self._unwritten.pop(uuid, None)

@@ -122,7 +122,8 @@ class TestLauncherContract:
         assert events[-1].agent_steps < 10_000
 
     def test_a_failure_is_an_outcome(self, launcher, tmp_path):
-        bad, good = assign(tmp_path, "--env.fault", "environment", "--env.at", "3"), assign(tmp_path, number=1)
+        bad = assign(tmp_path, "--env.fault", "environment", "--env.at", "3")
+        good = assign(tmp_path, number=1)
         launcher.launch(bad)
         launcher.launch(good)
         broken, whole = run_to_end(launcher, bad, good)
@@ -145,7 +146,8 @@ class TestLauncherContract:
         launcher.kill(assignment.uuid, FailureKind.HANG, "It hangs.")
         (events,) = run_to_end(launcher, assignment)
         end = events[-1]
-        assert (end.ending, end.failure_kind, end.failure_message) == (Ending.FAILED, FailureKind.HANG, "It hangs.")
+        assert (end.ending, end.failure_kind) == (Ending.FAILED, FailureKind.HANG)
+        assert end.failure_message == "It hangs."
         assert end.agent_steps == 2000
         assert launcher.free_slots() == 2
         again = assign(tmp_path, number=1)

@@ -1,4 +1,4 @@
-"""A sweep over the pretending worker, as a process of its own that can be killed. Arguments: folder, then settings."""
+"""A sweep over the pretending worker, as a process that can be killed. Arguments: folder, then settings."""
 
 from __future__ import annotations
 
@@ -26,14 +26,19 @@ class Lines:
     """Tells standard output what happens, line by line."""
 
     def __getattr__(self, name):
-        return lambda thing: print(name, getattr(thing, "number", ""), getattr(thing, "state", ""), flush=True)
+        return lambda thing: tell(name, getattr(thing, "number", ""), getattr(thing, "state", ""))
 
     def on_reported(self, trial, report):
         pass
 
     def on_note(self, text):
-        print("note", text, flush=True)
+        tell("note", text)
+
+
+def tell(*words):
+    sys.stdout.write(" ".join(str(word) for word in words) + "\n")
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":
-    print(run_planted_sweep(Path(sys.argv[1]), *sys.argv[2:], listener=Lines()).reason)
+    tell(run_planted_sweep(Path(sys.argv[1]), *sys.argv[2:], listener=Lines()).reason)

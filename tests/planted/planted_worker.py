@@ -1,7 +1,7 @@
 """A worker that only pretends to train, and that fails on purpose: starts in a fraction of a second.
 
-What it does follows from the config: `env.fault` names a fault, `env.at` the epoch, `env.seconds` an epoch's length,
-`env.only` the trial that it befalls (-1: all), `env.once` whether a second attempt is spared.
+What it does follows from the config: `env.fault` names a fault, `env.at` the epoch, `env.seconds` an epoch's
+length, `env.only` the trial that it befalls (-1: all), `env.once` whether a second attempt is spared.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 
 from sweeper.launchers.simulated import Epoch, PretendedRun
 from sweeper.launchers.worker import main
@@ -29,7 +30,8 @@ def planned_epochs(assignment, num_epochs=10):
     height = 100.0 * config.train.learning_rate
     for number in range(1, num_epochs + 1):
         steps = total * number // num_epochs
-        yield Epoch(steps, float(config.env.get("seconds", 0.0)), height * number / num_epochs, metrics={"a": 1.0})
+        seconds = float(config.env.get("seconds", 0.0))
+        yield Epoch(steps, seconds, height * number / num_epochs, metrics={"a": 1.0})
 
 
 class Pretender:
@@ -47,7 +49,7 @@ class Pretender:
     def run(self, assignment, channel):
         env = assignment.config.env
         run = PretendedRun.begin(assignment, lambda a: planned_epochs(a, int(env.get("epochs", 10))))
-        print("pretending", assignment.number, flush=True)
+        sys.stdout.write(f"pretending {assignment.number}\n")
         channel.send(Started(assignment.uuid, os.getpid(), run.agent_steps))
         mark = assignment.folder / "struck"
         struck = env.get("once", False) and mark.exists()
@@ -69,42 +71,53 @@ class Pretender:
 
 
 def strike(fault, run):
-    if fault == "nan":
-        return run.finished(Ending.FAILED, FailureKind.NOT_FINITE, "planted")
-    if fault == "crash":
-        return run.finished(Ending.FAILED, FailureKind.CRASH, "planted")
-    if fault == "environment":
-        return run.finished(Ending.FAILED, FailureKind.ENVIRONMENT, "planted")
+    """Ends this process, hangs it, or ends the run with a failure; None where no fault is named."""
+    kinds = {
+        "nan": FailureKind.NOT_FINITE,
+        "crash": FailureKind.CRASH,
+        "environment": FailureKind.ENVIRONMENT,
+    }
+    if fault in kinds:
+        return run.finished(Ending.FAILED, kinds[fault], "planted")
     if fault == "infinite score":
-        run.curve[:] = []
-        finished = run.finished(Ending.COMPLETE)
-        object.__setattr__(finished, "score", float("inf"))
-        return finished
-    if fault == "kill":
-        os.kill(os.getpid(), signal.SIGKILL)
-    if fault == "segfault":
-        ctypes.string_at(0)
-    if fault == "exit":
-        os._exit(3)
-    if fault == "hang":
-        threading.Event().wait()
-    if fault == "hang in C":
-        ctypes.PyDLL(None).sleep(3600)  # PyDLL keeps the interpreter's lock: no thread of Python's moves
-    if fault == "fork":
-        leave_children()
-        os.kill(os.getpid(), signal.SIGKILL)
-    if fault == "fork and hang":
-        leave_children()
-        threading.Event().wait()
-    if fault == "allocate":
-        hoard = []
-        while True:
-            hoard.append(bytearray(b"x" * 2**24))
-            time.sleep(0.002)
-    if fault == "garbage":
-        os.write(int(sys.argv[2]), b"\0\0\0\5abcde")
-        threading.Event().wait()
+        return replace(run.finished(Ending.COMPLETE), score=float("inf"))
+    if fault:
+        FAULTS[fault]()
     return None
+
+
+def kill_myself():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def hang():
+    threading.Event().wait()
+
+
+def allocate():
+    hoard = []
+    while True:
+        hoard.append(bytearray(b"x" * 2**24))
+        time.sleep(0.002)
+
+
+def babble():
+    os.write(int(sys.argv[2]), b"\0\0\0\5abcde")
+    hang()
+
+
+FAULTS = {
+    "kill": kill_myself,
+    "segfault": lambda: ctypes.string_at(0),
+    "exit": lambda: os._exit(3),
+    "hang": hang,
+    # PyDLL keeps the interpreter's lock: no thread of Python's moves.
+    "hang in C": lambda: ctypes.PyDLL(None).sleep(3600),
+    "fork": lambda: (leave_children(), kill_myself()),
+    "fork and hang": lambda: (leave_children(), hang()),
+    "allocate": allocate,
+    "babble": babble,
+}
 
 
 def leave_children():
