@@ -28,12 +28,6 @@ if TYPE_CHECKING:
 )
 @click.option("--seed", type=int, default=None, metavar="N", help="Seed of the episodes.")
 @click.option("--greedy", is_flag=True, help="Take the likeliest actions instead of sampling them.")
-@click.option(
-    "--video",
-    type=click.Path(dir_okay=False, path_type=Path),
-    metavar="FILE",
-    help="Record a few episodes as MP4.",
-)
 @json_option
 def command(
     what: str | None,
@@ -41,7 +35,6 @@ def command(
     number: int | None,
     episodes: int,
     seed: int | None,
-    video: Path | None,
     *,
     greedy: bool,
     as_json: bool,
@@ -53,7 +46,7 @@ def command(
 
     \b
     Examples:
-      puffer-sweep eval breakout --video best.mp4
+      puffer-sweep eval breakout --greedy
       puffer-sweep eval experiments/best-breakout-0001 --episodes 100
     """
     from sweeper.cli.train import prepare_threads
@@ -77,12 +70,6 @@ def command(
         if result.truncated_episodes:
             click.echo(f"{result.truncated_episodes} episodes were cut off before their end.")
         click.echo(f"checkpoint {checkpoint}")
-    if video is not None:
-        from sweeper.video import record_video
-
-        record_video(config, checkpoint, video, seed=seed, greedy=greedy)
-        if not as_json:
-            click.echo(f"video {video}")
 
 
 def find_checkpoint(what: str | None, storage: str, number: int | None) -> Path:

@@ -25,7 +25,7 @@ GROUPS: dict[str, dict[str, str]] = {
     },
     "One run": {
         "train": "Train one config.",
-        "eval": "Evaluate, and film, an agent.",
+        "eval": "Evaluate an agent.",
     },
     "Surroundings": {
         "envs": "List the environments that can be made here.",

@@ -193,7 +193,8 @@ def _among(study: StudyView) -> str:
     response = response_of(study)
     if response is None or response.at_steps is None:
         return "among the complete trials"
-    return f"among the {len(response.trials)} trials that reached {format_count(response.at_steps)} steps, by their score there"
+    reached = format_count(response.at_steps)
+    return f"among the {len(response.trials)} trials that reached {reached} steps, by their score there"
 
 
 def trial_table(study: StudyView) -> dict[str, Any]:
