@@ -68,16 +68,16 @@ class Survey:
 
 
 def survey(config: Config) -> Survey:
-    """Make the environment once and look at the machine.
+    """Make the environment and the agent once and look at the machine.
 
     Raises:
-        PufferError: the environment cannot be made.
+        PufferError: one of them cannot be made.
     """
     import torch
 
-    from trainer.vector import probe
+    from trainer.rehearsal import rehearse
 
-    return Survey(probe(config), torch.cuda.is_available())
+    return Survey(rehearse(config), torch.cuda.is_available())
 
 
 class Runner:
