@@ -23,6 +23,12 @@ def _gymnasium(env_name: str, values: Mapping[str, Any]) -> Recipe:
     return GymnasiumRecipe(env_name, values)
 
 
+def _ocean(env_name: str, values: Mapping[str, Any]) -> Recipe:
+    from trainer.envs.ocean.recipe import OceanRecipe
+
+    return OceanRecipe(env_name, values)
+
+
 def _user(env_name: str, values: Mapping[str, Any]) -> Recipe:
     from trainer.envs.user import UserRecipe
 
@@ -38,6 +44,7 @@ def is_import_path(env_name: str) -> bool:
 PACKAGES: Mapping[str, Callable[[str, Mapping[str, Any]], Recipe]] = {
     "atari": _atari,
     "gymnasium": _gymnasium,
+    "ocean": _ocean,
 }
 
 

@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from trainer.envs.ocean.recipe import OceanRecipe
 from trainer.envs.recipe import MULTIPROCESSING, NATIVE, SERIAL, Recipe, suggestion
 from trainer.envs.registry import make_recipe
 from trainer.errors import EnvironmentMakeError, InfeasibleConfigError, Place
 from trainer.records import EnvironmentFacts
 from trainer.vector.local import LocalVectorEnv
 from trainer.vector.processes import MultiprocessingVectorEnv
+from trainer.vector.tensors import TensorVectorEnv
 
 if TYPE_CHECKING:
     from trainer.config import Config
@@ -82,6 +84,8 @@ def make_vector(config: Config, device: torch.device | str, num_threads: int | N
             zero_copy=config.vec.zero_copy,
             timeout_seconds=config.vec.timeout_seconds,
         )
+    if isinstance(recipe, OceanRecipe):
+        return TensorVectorEnv(recipe.make_batch(num_envs, where))
     native = backend == NATIVE
     threads = num_threads or torch.get_num_threads()
     shard = recipe.make_shard(num_envs, num_threads=threads if native else 1, native=native)

@@ -1,0 +1,167 @@
+"""The PufferEnv backend for environments that are tensors on the trainer's own device."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from trainer.vector.base import EpisodeStats, FinalObservations, StepBatch, VectorEnv
+
+if TYPE_CHECKING:
+    from trainer.envs.ocean.batch import BatchEnvironment
+
+
+class TensorVectorEnv(VectorEnv):
+    """Steps a batch environment, begins episodes anew and keeps their statistics, all on its device.
+
+    The host waits for the device once a step, to learn whether any episode has ended.
+    """
+
+    backend = "PufferEnv"
+
+    def __init__(self, env: BatchEnvironment) -> None:
+        self.num_envs = env.num_envs
+        self.agents_per_env = env.agents
+        self.num_agents = self.batch_agents = env.num_envs * env.agents
+        self.observation_layout = env.observation_layout
+        self.action_layout = env.action_layout
+        self.device = env.device
+        self._env: BatchEnvironment | None = env
+        self._returns = torch.zeros(self.num_agents, dtype=torch.float64, device=self.device)
+        self._live = torch.ones(self.num_agents, dtype=torch.bool, device=self.device)
+        self._none = torch.zeros(self.num_agents, dtype=torch.bool, device=self.device)
+        self._no_rewards = torch.zeros(self.num_agents, device=self.device)
+        self._pending: StepBatch | None = None
+        self._expects_actions = False
+        # No environment can reach its limit before so many steps: saves the comparison in most steps.
+        self._soonest_limit = 0
+        layout = self.action_layout
+        self._low = torch.tensor(layout.low, device=self.device)
+        self._high = torch.tensor(layout.high, device=self.device)
+
+    def _usable(self) -> BatchEnvironment:
+        if self._env is None:
+            raise RuntimeError("the vector environment is closed")
+        return self._env
+
+    def reset(self, seed: int) -> None:
+        """Begin all episodes anew."""
+        env = self._usable()
+        env.draws.begin(seed)
+        env.start(torch.arange(self.num_envs, device=self.device))
+        env.steps.zero_()
+        self._soonest_limit = env.max_steps or 0
+        self._returns.zero_()
+        self._expects_actions = False
+        self._pending = self._begin_batch()
+
+    def _begin_batch(self) -> StepBatch:
+        return StepBatch(
+            first_row=0,
+            num_rows=self.num_agents,
+            observations=self._usable().observe(),
+            rewards=self._no_rewards,
+            terminated=self._none,
+            truncated=self._none,
+            live=self._live,
+        )
+
+    def recv(self) -> StepBatch:
+        """The batch that `reset` or `send` made."""
+        self._usable()
+        if self._pending is None:
+            raise RuntimeError("recv() before reset() or send()")
+        batch, self._pending = self._pending, None
+        self._expects_actions = True
+        return batch
+
+    def send(self, actions: torch.Tensor) -> None:
+        """Step every row."""
+        env = self._usable()
+        if not self._expects_actions:
+            raise RuntimeError("send() before recv()")
+        if actions.shape != (self.num_agents, self.action_layout.width):
+            expected = (self.num_agents, self.action_layout.width)
+            raise ValueError(f"actions of shape {tuple(actions.shape)}, expected {expected}")
+        self._expects_actions = False
+        if self.action_layout.kind == "continuous":
+            actions = torch.minimum(torch.maximum(actions, self._low), self._high)
+        outcome = env.advance(actions)
+        env.steps += 1
+        self._returns += outcome.rewards
+        self._soonest_limit -= 1
+        terminated = ended = outcome.terminated
+        if env.max_steps is not None and self._soonest_limit <= 0:
+            ended = terminated | (env.steps >= env.max_steps)
+        self._pending = self._batch(env, outcome.rewards, terminated, ended, outcome.extra)
+
+    def _batch(
+        self,
+        env: BatchEnvironment,
+        rewards: torch.Tensor,
+        terminated: torch.Tensor,
+        ended: torch.Tensor,
+        extra: dict[str, torch.Tensor],
+    ) -> StepBatch:
+        envs = ended.nonzero().flatten()
+        final = episodes = None
+        truncated = self._none
+        if len(envs):
+            cut = ended & ~terminated
+            truncated = self._per_agent(cut)
+            final = self._final(env, truncated) if ended is not terminated else None
+            rows = self._rows(envs)
+            lengths = env.steps[envs].repeat_interleave(env.agents)
+            extras = {
+                name: values[envs].to(torch.float64).repeat_interleave(env.agents).cpu()
+                for name, values in extra.items()
+            }
+            episodes = EpisodeStats(self._returns[rows].cpu(), lengths.cpu(), extras)
+            self._returns[rows] = 0.0
+            env.steps[envs] = 0
+            env.start(envs)
+        if env.max_steps is not None and self._soonest_limit <= 0:
+            self._soonest_limit = env.max_steps - int(env.steps.max())
+        return StepBatch(
+            first_row=0,
+            num_rows=self.num_agents,
+            observations=env.observe(),
+            rewards=rewards.to(torch.float32),
+            terminated=self._per_agent(terminated),
+            truncated=truncated,
+            live=self._live,
+            final_observations=final,
+            episodes=episodes,
+        )
+
+    def _rows(self, envs: torch.Tensor) -> torch.Tensor:
+        agents = self.agents_per_env
+        if agents == 1:
+            return envs
+        return (envs[:, None] * agents + torch.arange(agents, device=self.device)).flatten()
+
+    def _per_agent(self, flags: torch.Tensor) -> torch.Tensor:
+        return flags if self.agents_per_env == 1 else flags.repeat_interleave(self.agents_per_env)
+
+    def _final(self, env: BatchEnvironment, truncated: torch.Tensor) -> FinalObservations | None:
+        rows = truncated.nonzero().flatten()
+        return FinalObservations(rows, env.observe()[rows].clone()) if len(rows) else None
+
+    def close(self) -> None:
+        """Let go of the environment's memory."""
+        self._env = None
+        self._pending = None
+
+    def state_dict(self) -> dict[str, torch.Tensor]:
+        """The environments, their generators and the running episodes' returns."""
+        return {**self._usable().state_dict(), "returns": self._returns.clone()}
+
+    def load_state_dict(self, state: dict[str, torch.Tensor]) -> None:
+        """Go on where `state_dict` was called; the next `recv` has no rewards and no ends."""
+        env = self._usable()
+        env.load_state_dict(state)
+        self._returns.copy_(state["returns"])
+        self._soonest_limit = 0 if env.max_steps is None else env.max_steps - int(env.steps.max())
+        self._expects_actions = False
+        self._pending = self._begin_batch()
