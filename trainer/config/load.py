@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from trainer.config import files
 from trainer.config.build import build_config
-from trainer.config.dialects import recognise, translate
+from trainer.config.dialects import recognise, refusal_error, translate
 from trainer.config.ini import IniFile, read_ini
 from trainer.config.nearest import nearest_name
 from trainer.config.origin import COMMAND_LINE, DEFAULT, Entry, Origin
@@ -86,21 +86,23 @@ def assemble(
     raw: list[RawFile] = []
     if fill_in_default:
         raw += [
-            _as_defaults(read_raw(read_ini(Path(default)), None, (), problems)) for default in default_files
+            as_defaults(read_raw(read_ini(Path(default)), None, (), problems)) for default in default_files
         ]
     own = read_raw(file, chosen, listed, problems)
-    raw.append(_as_defaults(own) if _is_default_file(file.path) else own)
+    raw.append(as_defaults(own) if _is_default_file(file.path) else own)
 
     dialect = recognise(name for layer in raw for name in layer.entries)
     known = [check_sections(layer, dialect.sections, problems) for layer in raw]
-    translated, done, refused = translate(known, dialect)
-    layers: list[Mapping[str, Entry]] = [*translated, given]
+    translated = translate(known, dialect)
+    if translated.refusals:
+        problems.insert(0, refusal_error(translated.refusals, dialect))
+    layers: list[Mapping[str, Entry]] = [*translated.layers, given]
     if fill_in_default and not default_files:
-        layers.insert(0, _as_defaults(read_raw(read_ini(files.default_path()), None, (), problems)).entries)
+        layers.insert(0, as_defaults(read_raw(read_ini(files.default_path()), None, (), problems)).entries)
     if chosen is not None:
         layers.append({"base.env_name": Entry(chosen, _origin_of_choice(chosen, layers))})
-    said = (*notes, *(note for layer in raw for note in layer.notes), *done)
-    return build_config(*layers, notes=said, problems=[*refused, *problems])
+    said = (*notes, *(note for layer in raw for note in layer.notes), *translated.notes)
+    return build_config(*layers, notes=said, problems=[*problems, *translated.problems])
 
 
 def _is_default_file(path: str) -> bool:
@@ -127,7 +129,8 @@ def _origin_of_choice(chosen: str, layers: Iterable[Mapping[str, Entry]]) -> Ori
     return Origin(COMMAND_LINE, Place(file=COMMAND_LINE, section="base", key="env_name"), chosen)
 
 
-def _as_defaults(file: RawFile) -> RawFile:
+def as_defaults(file: RawFile) -> RawFile:
+    """The same settings with the origin of defaults."""
     entries = {
         name: Entry(entry.value, Origin(DEFAULT, entry.origin.place, entry.origin.text))
         for name, entry in file.entries.items()

@@ -219,6 +219,9 @@ class SweepKeys(Section):
         1, description="Trials that share one GPU; auto measures the first trial."
     )
     trial_timeout: Positive | None = Field(None, description="Seconds after which a trial is ended.")
+    memory_limit_gb: Positive | None = Field(
+        None, description="Memory in GiB that a trial may take on the host before it is ended."
+    )
     hang_timeout: Positive = Field(
         300.0, description="Seconds of silence after which a trial counts as hanging."
     )

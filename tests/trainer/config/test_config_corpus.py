@@ -17,6 +17,9 @@ from pathlib import Path
 import pytest
 
 from trainer.config import Config, dump_config, load_config_file
+from trainer.config.convert import convert_file
+from trainer.config.files import split_names
+from trainer.config.ini import read_ini
 from trainer.errors import ConfigError, DialectError, InfeasibleConfigError, PufferError, UnknownNameError
 
 CORPUS = os.environ.get("PUFFER_SWEEP_CORPUS")
@@ -164,3 +167,30 @@ def test_reading_all_of_them_imports_nothing(tmp_path: Path) -> None:
         cwd=Path(__file__).parents[3],
     )
     assert answer.stdout.strip() == "[]"
+
+
+def test_what_loads_is_converted_to_the_same_config(
+    results: dict[Row, Config | PufferError], tmp_path: Path
+) -> None:
+    path = tmp_path / "converted.ini"
+    for row, result in results.items():
+        if isinstance(result, Config):
+            path.write_text(convert_file(row.file, row.defaults).text)
+            converted = load_config_file(path)
+            assert converted == result, row.file
+
+
+def test_what_is_refused_for_lack_of_a_counterpart_is_converted_in_part(
+    results: dict[Row, Config | PufferError], tmp_path: Path
+) -> None:
+    path = tmp_path / "converted.ini"
+    for row, result in results.items():
+        if isinstance(result, DialectError) and "Further mistakes" not in str(result):
+            path.write_text(convert_file(row.file, row.defaults, partial=True).text)
+            assert load_config_file(path).base.env_name == load_name(row)
+
+
+def load_name(row: Row) -> str | None:
+    base = read_ini(row.file).find("base")
+    named = None if base is None else base.entries.get("env_name")
+    return next(iter(split_names(None if named is None else named.value)), None)

@@ -17,6 +17,15 @@ Layer = Mapping[str, Entry]
 """Settings of one file by their full names as they stand in it."""
 
 
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A setting without counterpart: where it stands, its foreign full name, and why."""
+
+    place: Place
+    name: str
+    reason: str
+
+
 @dataclass(slots=True)
 class _Translation:
     """Results so far, one mapping a layer."""
@@ -25,7 +34,7 @@ class _Translation:
     merged: dict[str, Entry]
     layers: list[dict[str, Entry]]
     notes: list[str] = field(default_factory=list)
-    refused: list[tuple[Place, str, str]] = field(default_factory=list)
+    refusals: list[Refusal] = field(default_factory=list)
     problems: list[ConfigError] = field(default_factory=list)
     sources: dict[tuple[int, str], str] = field(default_factory=dict)
 
@@ -49,10 +58,25 @@ class _Translation:
         self.layers[index][target] = entry
 
 
-def translate(
-    layers: Sequence[Layer], dialect: Dialect
-) -> tuple[list[dict[str, Entry]], list[str], list[ConfigError]]:
-    """The layers in this project's names, the list of what was done, and what was wrong.
+@dataclass(frozen=True, slots=True)
+class Translated:
+    """What became of some files.
+
+    Attributes:
+        layers: settings in this project's names, one mapping a file.
+        notes: what was done, a line each.
+        refusals: settings without counterpart.
+        problems: other mistakes.
+    """
+
+    layers: list[dict[str, Entry]]
+    notes: list[str]
+    refusals: list[Refusal]
+    problems: list[ConfigError]
+
+
+def translate(layers: Sequence[Layer], dialect: Dialect) -> Translated:
+    """The layers in this project's names.
 
     Settings without a rule keep their names; whether those exist is judged later, with all others.
 
@@ -66,9 +90,21 @@ def translate(
     for name, entry in merged.items():
         _translate_one(work, winner[name], name, entry)
     _imply(work)
-    if work.refused:
-        work.problems.insert(0, _refusal(work))
-    return work.layers, work.notes, work.problems
+    return Translated(work.layers, work.notes, work.refusals, work.problems)
+
+
+def refusal_error(refusals: Sequence[Refusal], dialect: Dialect) -> DialectError:
+    """The error for a file with settings that have no counterpart: all of them, each with its reason."""
+    listed = [f"{one.name} ({one.place}): {one.reason}" for one in refusals[:_MAX_LISTED]]
+    if len(refusals) > _MAX_LISTED:
+        listed.append(f"and {len(refusals) - _MAX_LISTED} more")
+    settings = "a setting" if len(refusals) == 1 else f"{len(refusals)} settings"
+    return DialectError(
+        f"this file speaks the dialect of {dialect.name} and has {settings} without counterpart here",
+        place=refusals[0].place,
+        rule="; ".join(listed) + ".",
+        remedy="Remove or change what is listed; puffer-sweep convert --partial writes the rest.",
+    )
 
 
 def _translate_one(work: _Translation, index: int, name: str, entry: Entry) -> None:
@@ -83,7 +119,7 @@ def _translate_one(work: _Translation, index: int, name: str, entry: Entry) -> N
         return
     reading: Reading = rule.read(entry.value, work.lookup)
     if reading.refused is not None:
-        work.refused.append((place, name, reading.refused))
+        work.refusals.append(Refusal(place, name, reading.refused))
         return
     for target, value in reading.settings.items():
         text = entry.origin.text if value is entry.value else None
@@ -99,7 +135,7 @@ def _translate_parameter(
     rule = work.dialect.rule(setting)
     if rule is not None and rule.target is None:
         if key in ("distribution", "values"):
-            work.refused.append((place, f"sweep.{setting}", f"{setting} cannot be swept here"))
+            work.refusals.append(Refusal(place, f"sweep.{setting}", f"{setting} cannot be swept here"))
         return
     target = setting if rule is None or rule.target is None else rule.target
     value: Any = entry.value
@@ -110,7 +146,7 @@ def _translate_parameter(
     if key in ("mu", "sigma"):
         if key == "mu":
             reason = "a distribution given by mu and sigma has no bounds"
-            work.refused.append((place, f"sweep.{setting}", reason))
+            work.refusals.append(Refusal(place, f"sweep.{setting}", reason))
         return
     full = f"sweep.{target}.{key}"
     work.put(index, full, Entry(value, Origin(entry.origin.kind, place, text)), name)
@@ -139,17 +175,3 @@ def _imply(work: _Translation) -> None:
         work.layers[0][name] = Entry(value, Origin(DEFAULT, Place(section=section, key=key)))
     told = ", ".join(f"{name} = {value}" for name, value in missing.items())
     work.notes.append(f"{work.dialect.name} has these built in, so they are set: {told}.")
-
-
-def _refusal(work: _Translation) -> DialectError:
-    listed = [f"{name} ({place}): {reason}" for place, name, reason in work.refused[:_MAX_LISTED]]
-    if len(work.refused) > _MAX_LISTED:
-        listed.append(f"and {len(work.refused) - _MAX_LISTED} more")
-    count = len(work.refused)
-    settings = "a setting" if count == 1 else f"{count} settings"
-    return DialectError(
-        f"this file speaks the dialect of {work.dialect.name} and has {settings} without counterpart here",
-        place=work.refused[0][0],
-        rule="; ".join(listed) + ".",
-        remedy="Remove or change what is listed.",
-    )
