@@ -11,6 +11,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from trainer.machine import processor_name
+
 PACKAGES = (
     "puffer-sweep",
     "torch",
@@ -76,7 +78,7 @@ def machine_facts() -> dict[str, str | int]:
     return {
         "host": platform.node(),
         "system": platform.platform(),
-        "processor": _processor_name(),
+        "processor": processor_name(),
         "cores": os.cpu_count() or 1,
     }
 
@@ -84,18 +86,6 @@ def machine_facts() -> dict[str, str | int]:
 def command_text(command: tuple[str, ...] | None = None) -> str:
     """A command line that can be pasted into a shell."""
     return shlex.join(command or sys.argv)
-
-
-@functools.cache
-def _processor_name() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    for line in lines:
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return platform.machine()
 
 
 def _git(folder: Path, *arguments: str) -> str | None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import platform
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import torch
 
 from trainer.errors import DeviceError, Place
+from trainer.machine import processor_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,7 +44,7 @@ def describe_device(device: torch.device) -> str:
     """The device's own name."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    return platform.processor() or platform.machine()
+    return processor_name()
 
 
 @contextmanager
