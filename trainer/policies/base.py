@@ -120,6 +120,7 @@ class Head(nn.Module):
         super().__init__()
         self.continuous = action_layout.kind == "continuous"
         num_scores = action_layout.width if self.continuous else sum(action_layout.sizes)
+        self.num_scores = num_scores
         self.linear = nn.Linear(hidden_size, num_scores + 1)
         with torch.no_grad():
             # Nearly equal scores at first: exploration begins uniform. The value starts at its natural scale.
@@ -132,7 +133,9 @@ class Head(nn.Module):
     def forward(self, hidden: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """(B, hidden_size) → scores (B, K), values (B,), both float32."""
         output = self.linear(hidden.to(self.linear.weight.dtype)).float()
-        scores, values = output[:, :-1], output[:, -1]
+        # One split has one node in the graph; two slices would each fill a gradient of the whole output.
+        scores, value_column = torch.split(output, [self.num_scores, 1], dim=1)
+        values = value_column.squeeze(1)
         if self.continuous:
             log_deviation = self.log_deviation.float().clamp(*LOG_DEVIATION_BOUNDS).expand_as(scores)
             scores = torch.cat([scores, log_deviation], dim=1)
