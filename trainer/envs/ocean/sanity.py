@@ -319,7 +319,7 @@ class Continuous(BatchEnvironment):
         after = (self.place - self.target).norm(dim=1)
         there = after < 0.1
         left = torch.where(there, torch.zeros_like(after), after)
-        return Outcome((before - left) / self.farthest.clamp(min=0.1), there)
+        return Outcome((before - left) / self.farthest.clamp(min=1e-6), there)
 
     def observe(self) -> torch.Tensor:
         """Own and target's coordinates."""
