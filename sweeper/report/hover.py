@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from sweeper.report.study_view import StudyView
 
 _MOST_PARAMETERS = 14
+_MOST_TRIALS = 300
+"""In larger studies the trial table tells the parameters: written behind every point they would be most of the page."""
 
 
 def describe(study: StudyView, trial: Trial, *, parameters: bool = True) -> str:
@@ -24,7 +26,7 @@ def describe(study: StudyView, trial: Trial, *, parameters: bool = True) -> str:
     if trial.failure_message:
         first_line = trial.failure_message.strip().splitlines()[0]
         lines.append(escape(first_line[:90] + ("…" if len(first_line) > 90 else "")))
-    if parameters:
+    if parameters and len(study.trials) <= _MOST_TRIALS:
         shown = list(trial.values.items())[:_MOST_PARAMETERS]
         lines += [
             f"{escape(name.rpartition('.')[2])}: {escape(format_value(value))}" for name, value in shown

@@ -3,6 +3,13 @@
   const read = (id) => JSON.parse(document.getElementById(id).textContent);
   const root = document.documentElement;
   const tones = read("tones");
+  const hovers = read("hovers");
+
+  // What the pointer shows is written once for all figures; they hold places in that list.
+  const withHovers = (figure) => {
+    for (const trace of figure.data) if (Array.isArray(trace.hovertext)) trace.hovertext = trace.hovertext.map((place) => hovers[place]);
+    return figure;
+  };
 
   // Figures are stored in light tones; each dark tone stands for one of them.
   const darken = (part) => {
@@ -15,7 +22,7 @@
   const system = window.matchMedia("(prefers-color-scheme: dark)");
   let chosen = null;
   const wanted = () => chosen ?? (system.matches ? "dark" : "light");
-  const figures = [...document.querySelectorAll(".plot")].map((element) => ({ element, figure: read(`figure-${element.dataset.figure}`), drawn: null }));
+  const figures = [...document.querySelectorAll(".plot")].map((element) => ({ element, figure: withHovers(read(`figure-${element.dataset.figure}`)), drawn: null }));
   const options = { responsive: true, displaylogo: false, modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d", "zoomIn2d", "zoomOut2d"], toImageButtonOptions: { scale: 2 } };
 
   const draw = (item, theme) => {

@@ -85,13 +85,21 @@ def render_page(study: StudyView, *, refresh_seconds: int | None = None, video: 
         video: a `data:` address of a short video of the best agent.
     """
     sections = page_sections(study)
-    drawings = [drawing for section in sections for drawing in section.drawings]
+    hovers: dict[str, int] = {}
+    drawings = {
+        drawing.id: _inert(
+            json.dumps(_share_hovers(drawing.figure, hovers), separators=(",", ":"), allow_nan=False)
+        )
+        for section in sections
+        for drawing in section.drawings
+    }
     page: str = _template().render(
         study=study,
         tiles=_tiles(study),
         summary=summarise(study),
         sections=sections,
-        figures={drawing.id: _inert(drawing.figure.to_json()) for drawing in drawings},
+        figures=drawings,
+        hovers=_inert(json.dumps(list(hovers))),
         tones=_inert(json.dumps(dict(DARK_TONES))),
         table=_inert(json.dumps(trial_table(study), separators=(",", ":"), allow_nan=False)),
         changes=_changes(study.best_changes),
@@ -276,6 +284,16 @@ def _changes(changes: Mapping[str, tuple[object, object]]) -> list[dict[str, str
         {"name": name, "before": format_value(before), "after": format_value(after)}
         for name, (before, after) in changes.items()
     ]
+
+
+def _share_hovers(figure: go.Figure, hovers: dict[str, int]) -> dict[str, Any]:
+    """The figure as JSON data, with each hover text replaced by its place in a list that all figures share."""
+    content: dict[str, Any] = json.loads(figure.to_json() or "{}")
+    for trace in content["data"]:
+        texts = trace.get("hovertext")
+        if isinstance(texts, list):
+            trace["hovertext"] = [hovers.setdefault(text, len(hovers)) for text in texts]
+    return content
 
 
 def _inert(text: str | None) -> str:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from sweeper.report.study_view import StudyView
 
-_POINTS_IN_ALL = 24_000
+_POINTS_IN_ALL = 16_000
 _POINTS_OF_A_LEADER = 300
 _LEADERS = 5
 
