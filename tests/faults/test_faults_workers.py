@@ -6,47 +6,18 @@ import os
 import signal
 import threading
 import time
-from collections import Counter
 
-import psutil
 import pytest
 from planted_config import planted_config
-from planted_sweep import run_planted_sweep
+from planted_sweep import assert_whole, run_planted_sweep, study_in
 
 from sweeper.errors import SweepAbortedError
 from sweeper.launchers.cores import SlotPlan
 from sweeper.launchers.local import LocalLauncher
-from sweeper.launchers.process_tree import bearers
 from sweeper.listener import EndReason, Silence
 from sweeper.loop import Sweep
 from sweeper.records import TrialState
-from sweeper.setup import process_token
-from sweeper.store import open_store
 from trainer.errors import EnvironmentMakeError, FailureKind
-
-
-def study_in(folder):
-    return open_store(folder / "studies.db", must_exist=True).open("planted")
-
-
-def assert_whole(folder, num_trials):
-    """Every configuration once, nothing running, curves strictly increasing, no process left."""
-    study = study_in(folder)
-    trials = study.trials()
-    states = Counter(trial.state for trial in trials)
-    assert states[TrialState.RUNNING] == 0
-    values = [tuple(sorted(trial.values.items())) for trial in trials]
-    assert len(set(values)) == len(values) == num_trials
-    for uuid, curve in study.curves().items():
-        steps = [point.agent_steps for point in curve]
-        assert steps == sorted(set(steps)), uuid
-    for trial in trials:
-        if trial.state is TrialState.COMPLETE:
-            assert [point.agent_steps for point in study.curve(trial.uuid)] == list(range(1000, 10_001, 1000))
-    left = bearers(process_token(folder / "studies.db", "planted"))
-    assert not left, [psutil.Process(pid).cmdline() for pid in left]
-    return study
-
 
 FAULTS = {
     "kill": FailureKind.WORKER_LOST,
