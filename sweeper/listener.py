@@ -84,7 +84,7 @@ class SweepListener(Protocol):
         """A trial has ended or paused: see its state."""
 
     def on_note(self, text: str) -> None:
-        """Something a person should know, as one sentence."""
+        """Something a person should know, as one sentence. May come from another thread: the one that writes."""
 
     def on_sweep_finished(self, outcome: SweepOutcome) -> None:
         """The sweep is over."""

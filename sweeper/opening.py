@@ -6,6 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from sweeper.asking import Asker
+from sweeper.backups import Backups
 from sweeper.disk import CheckpointQuota, DiskWatch
 from sweeper.errands import catch_up
 from sweeper.limits import Breaker, Budget, Stopwatch
@@ -91,7 +92,9 @@ def open_session(
             trials=tuple(ledger.trials()),
         )
     )
-    return session, Oversight(session, interrupts, Stopwatch(sweep.clock.monotonic()), elapsed)
+    watch = Stopwatch(sweep.clock.monotonic())
+    backups = Backups(study.path, ledger.writer, ledger.num_ended(), sweep.listener.on_note)
+    return session, Oversight(session, interrupts, watch, elapsed, backups)
 
 
 def outcome_of(ledger: Ledger, reason: EndReason, elapsed_seconds: float) -> SweepOutcome:

@@ -11,6 +11,7 @@ from sweeper.listener import EndReason
 from trainer.errors import FailureKind
 
 if TYPE_CHECKING:
+    from sweeper.backups import Backups
     from sweeper.interrupt import Interrupts
     from sweeper.limits import Stopwatch
     from sweeper.session import Session
@@ -28,12 +29,14 @@ class Oversight:
         interrupts: Ctrl-C and its kin.
         watch: how long this sitting has run.
         elapsed_before: how long earlier sittings have.
+        backups: of the database, now and then.
     """
 
     session: Session
     interrupts: Interrupts
     watch: Stopwatch
     elapsed_before: float
+    backups: Backups
     _heard_at: float = field(default=-math.inf)
     _measured_at: float = field(default=-math.inf)
 
@@ -59,6 +62,7 @@ class Oversight:
         if now - self._measured_at >= DISK_INTERVAL_SECONDS:
             self._measured_at = now
             self._watch_disk()
+            self.backups.look(session.ledger.num_ended(), held=bool(session.held))
 
     def _watch_trials(self) -> None:
         session, sweep = self.session, self.session.config.sweep

@@ -18,7 +18,7 @@ from uuid import uuid4
 from sweeper.clock import Clock, SystemClock
 from sweeper.folder import log_tail, newest_checkpoint
 from sweeper.launchers.gpus import device_name
-from sweeper.launchers.process_tree import TOKEN_VARIABLE, kill_tree, tree_bytes
+from sweeper.launchers.process_tree import TOKEN_VARIABLE, kernel_kills, kill_tree, tree_bytes
 from sweeper.records import Assignment, Ending, Event, Finished, Reported, Verdict
 from trainer.errors import FailureKind, PufferError
 
@@ -88,6 +88,7 @@ class LocalLauncher:
         self._slots = [_Slot(index, gpu) for index, gpu in enumerate(plan.gpus)]
         self._looked_at = self._weighed_at = self._clock.monotonic()
         self._closed = False
+        self._kernel_kills = kernel_kills()
         self._guardian = self._start_guardian()
         for slot in self._slots:
             self._spawn(slot)
@@ -372,9 +373,9 @@ class LocalLauncher:
         if status is None or status >= 0:
             return FailureKind.WORKER_LOST, f"The worker process has ended by itself (exit status {status})."
         name = signal.Signals(-status).name if -status in signal.valid_signals() else f"signal {-status}"
-        if name == "SIGKILL":
-            hint = "killed from outside, or by the kernel because memory ran out"
-            return FailureKind.WORKER_LOST, f"The worker process was ended by {name} ({hint})."
+        kernel_kills_before, self._kernel_kills = self._kernel_kills, kernel_kills()
+        if name == "SIGKILL" and self._kernel_kills > kernel_kills_before:
+            return FailureKind.OUT_OF_MEMORY, "The kernel ended the worker process because memory ran out."
         return FailureKind.WORKER_LOST, f"The worker process was ended by {name}."
 
     def _obituary(

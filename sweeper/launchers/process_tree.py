@@ -99,3 +99,12 @@ def tree_bytes(pid: int) -> int:
         with contextlib.suppress(psutil.Error):
             total += member.memory_info().rss
     return total
+
+
+def kernel_kills() -> int:
+    """How many processes the kernel has ended for lack of memory since it started; 0 where that is not told."""
+    try:
+        lines = Path("/proc/vmstat").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) for line in lines if line.startswith("oom_kill ")), 0)

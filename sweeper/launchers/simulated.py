@@ -22,7 +22,6 @@ from sweeper.records import (
 )
 from sweeper.score import Thinner, final_score
 from sweeper.trial import Survey
-from trainer.errors import FailureKind
 from trainer.records import EnvironmentFacts
 
 if TYPE_CHECKING:
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
 
     from sweeper.clock import VirtualClock
     from trainer.config import Config
+    from trainer.errors import FailureKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +134,7 @@ class PretendedRun:
 
     def _reaches_pause(self) -> bool:
         pause_at = self.assignment.pause_at
-        if self.pause_asked or pause_at is None or self.agent_steps < pause_at:
+        if self.pause_asked or pause_at is None or self.agent_steps < pause_at or not self.curve:
             return False
         self.pause_asked = True
         return True

@@ -112,6 +112,10 @@ class Ledger:
         """Training time of all trials together."""
         return self._cost_seconds
 
+    def num_ended(self) -> int:
+        """Trials that neither run nor wait."""
+        return len(self.in_state(TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAILED))
+
     def num_started(self) -> int:
         """Configurations that count towards the budget: see `sweeper.limits.num_started`."""
         if self._num_started is None:

@@ -39,8 +39,9 @@ class StudyGoneError(StudyNotFoundError):
 
 @dataclass(frozen=True, slots=True)
 class _Item:
-    write: Write
+    write: Write | None
     future: Future[Any] | None
+    action: Callable[[], None] | None = None
 
 
 class Writer:
@@ -95,6 +96,11 @@ class Writer:
         self.check()
         self._queue.put(_Item(write, None))
 
+    def between(self, action: Callable[[], None]) -> None:
+        """Do something in the writer's thread between two transactions, behind everything that is waiting."""
+        self.check()
+        self._queue.put(_Item(None, None, action))
+
     def call(self, write: Write) -> Any:
         """Write, behind everything that is waiting, and hand back what `write` returns.
 
@@ -136,6 +142,8 @@ class Writer:
             if self._failure is None:
                 try:
                     self._commit_patiently(batch)
+                    if (action := batch[-1].action) is not None:
+                        action()
                     continue
                 except BaseException as error:  # noqa: BLE001 - carried to the loop, which raises it
                     self._failure = error
@@ -149,7 +157,7 @@ class Writer:
         while item is not None:
             batch.append(item)
             # Whoever waits gets an answer at once; a failure is told to the one whose write it was.
-            if item.future is not None or len(batch) >= LARGEST_BATCH:
+            if item.future is not None or item.action is not None or len(batch) >= LARGEST_BATCH:
                 return batch, False
             try:
                 item = self._queue.get_nowait()
@@ -183,7 +191,7 @@ class Writer:
         with self._engine.begin() as connection:
             if not optuna_rows.study_is_there(connection, self._study_id, self._study_uuid):
                 raise StudyGoneError("The study was deleted while the sweep was running.")
-            return [item.write(connection) for item in batch]
+            return [None if item.write is None else item.write(connection) for item in batch]
 
     @staticmethod
     def _can_pass(error: OperationalError) -> bool:
