@@ -1,0 +1,56 @@
+"""Learning curves stay where they were: within three deviations of five seeds."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+CURVES = json.loads((Path(__file__).parent / "curves.json").read_text())
+
+# A tiny spread among five seeds says little about the sixth, so that deviations have a floor: a share of the
+# mean.
+FLOOR = 0.03
+
+
+def strays(name: str, curve: list[float]) -> list[str]:
+    """Where a curve leaves the band of a scenario."""
+    kept = CURVES[name]
+    found = []
+    for i, (value, mean, deviation) in enumerate(zip(curve, kept["mean"], kept["deviation"], strict=True)):
+        width = 3 * max(deviation, FLOOR * abs(mean))
+        if not abs(value - mean) <= width:
+            found.append(f"point {i}: {value:.3f} is not within {width:.3f} of {mean:.3f}")
+    return found
+
+
+@pytest.mark.parametrize("name", ["cartpole adam", "recall lstm", "recall without memory"])
+def test_a_fresh_seed_learns_as_before(curve_of, name) -> None:
+    assert strays(name, curve_of(name, seed=11)) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["cartpole muon", "cartpole priorities"])
+def test_a_fresh_seed_learns_as_before_with_everything_else(curve_of, name) -> None:
+    assert strays(name, curve_of(name, seed=12)) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["cartpole adam", "recall lstm"])
+def test_bfloat16_learns_as_float32_does(curve_of, name) -> None:
+    assert strays(name, curve_of(name, seed=13, train__precision="bfloat16")) == []
+
+
+def test_memory_solves_what_no_policy_without_it_can() -> None:
+    assert CURVES["recall lstm"]["mean"][-1] > 0.97
+    assert max(CURVES["recall without memory"]["mean"]) < 0.55
+
+
+def test_a_broken_advantage_leaves_the_band(curve_of, monkeypatch) -> None:
+    """So the bands are narrow enough to notice."""
+    from trainer.ppo import update
+
+    real = update.compute_advantages
+    monkeypatch.setattr(update, "compute_advantages", lambda *a, **k: -real(*a, **k))
+    assert strays("recall lstm", curve_of("recall lstm", seed=11)) != []
