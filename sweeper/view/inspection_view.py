@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _BARS = "▁▂▃▄▅▆▇█"
 _MAX_REASONS = 5
+_WHOLE_COLUMNS = ("setting", "parameter", "from bound to bound")
 _ACCENT = "color(208)"
 
 
@@ -55,9 +56,7 @@ def space_table(config: Config, space: SearchSpace) -> Table:
 def coverage_table(space: SearchSpace, found: Sequence[Coverage], num_samples: int) -> Table:
     """What the samples really cover, with a histogram over the range in natural units."""
     title = f"what {num_samples:,} samples cover"
-    table = _table(
-        title, ("parameter", "lowest", "5 %", "median", "95 %", "highest", "spread between the bounds")
-    )
+    table = _table(title, ("parameter", "lowest", "median", "highest", "from bound to bound"))
     for cover in found:
         parameter = space[cover.name]
         if parameter.is_categorical:
@@ -65,9 +64,10 @@ def coverage_table(space: SearchSpace, found: Sequence[Coverage], num_samples: i
                 f"{choice} {format_share(count / num_samples)}"
                 for choice, count in zip(parameter.choices, cover.counts, strict=True)
             )
-            table.add_row(cover.name, "", "", "", "", "", choices)
+            table.add_row(cover.name, "", "", "", choices)
             continue
-        numbers = [format_value(int(q) if parameter.integer else q) for q in cover.quantiles]
+        lowest, _, median, _, highest = cover.quantiles
+        numbers = [format_value(int(q) if parameter.integer else q) for q in (lowest, median, highest)]
         table.add_row(cover.name, *numbers, Text(histogram(cover.counts), style=_ACCENT))
     return table
 
@@ -125,5 +125,5 @@ def _bounds(parameter: Parameter) -> tuple[str, str]:
 def _table(title: str, heads: Sequence[str]) -> Table:
     table = Table(title=title, title_justify="left", title_style="bold", box=None, padding=(0, 2, 0, 0))
     for head in heads:
-        table.add_column(head, header_style="dim", overflow="fold")
+        table.add_column(head, header_style="dim", overflow="fold", no_wrap=head in _WHOLE_COLUMNS)
     return table
