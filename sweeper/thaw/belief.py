@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 
     from sweeper.thaw.records import Array, Run
     from sweeper.thaw.settings import Settings
+
+TAIL = 2.0
+"""Degrees of freedom of the seeds' offsets: dead and lucky seeds are common, and must not bend the surface."""
 
 NOBODY = -1.0
 """Stands for the run or the configuration of something that has none yet."""
@@ -45,18 +49,27 @@ class Belief:
         y = self._compress(level)
         _, first, inverse = np.unique(self.points.round(9), axis=0, return_index=True, return_inverse=True)
         self.sites = first[inverse.reshape(-1)].astype(float)
-        rows = Rows(self.points[index], self.distance(share), index.astype(float), self.sites[index])
+        rows = Rows(
+            self.points[index], self.distance(share), index.astype(float), self.sites[index], np.ones(len(y))
+        )
         surrogate = Surrogate(self.points.shape[1], settings.prior)
         few = self._telling_rows(rows.run, y)
+        if settings.robust_first:
+            rows = self._find_outliers(surrogate, rows, y)
         surrogate.tune(rows.take(few), y[few], settings.tune_iterations)
+        rows = self._find_outliers(surrogate, rows, y)
         surrogate.fit(rows, y)
+        self.luck = np.ones(len(runs))
+        self.luck[index] = rows.luck
         pending = [i for i, run in enumerate(runs) if run.target is not None and not run.crashed]
         if pending:
             rows, y = self._believe(surrogate, rows, y, pending)
             surrogate.fit(rows, y)
         self.surrogate = surrogate
         self._fit_cost_and_crash()
-        full = Rows(self.points, np.zeros(len(runs)), np.full(len(runs), NOBODY), self.sites)
+        full = Rows(
+            self.points, np.zeros(len(runs)), np.full(len(runs), NOBODY), self.sites, np.ones(len(runs))
+        )
         self.mean, self.variance, self.white = surrogate.predict(full)
         remaining = self.crash.remaining(self.points, self.lengths)
         self.risk_of_crash = np.where(self.crashed, 1.0, remaining)
@@ -103,6 +116,14 @@ class Belief:
         spread = others[np.linspace(0, len(others) - 1, limit - len(whole)).round().astype(int)]
         return np.concatenate([whole, spread])
 
+    def _find_outliers(self, surrogate: Surrogate, rows: Rows, y: Array) -> Rows:
+        """Iteratively reweighted runs, as for offsets with Student-t tails (Lange et al. 1989)."""
+        for _ in range(self.settings.robust_rounds):
+            surrogate.fit(rows, y)
+            luck = (self.settings.tail + surrogate.outlyingness()) / (self.settings.tail + 1)
+            rows = replace(rows, luck=np.clip(luck, 0.2, 1e3))
+        return rows
+
     def _compress(self, level: Array) -> Array:
         low, high = float(level.min()), float(level.max())
         self.scale = max(high - low, 1e-12)
@@ -128,6 +149,7 @@ class Belief:
             self.distance(np.array([self.runs[i].target or 1.0 for i in pending])),
             np.array(pending, dtype=float),
             self.sites[pending],
+            self.luck[pending],
         )
         expected, _, _ = surrogate.predict(at, own=True)
         together = Rows(
@@ -135,6 +157,7 @@ class Belief:
             np.append(rows.v, at.v),
             np.append(rows.run, at.run),
             np.append(rows.site, at.site),
+            np.append(rows.luck, at.luck),
         )
         return together, np.append(y, expected)
 

@@ -39,6 +39,7 @@ class Prospects:
     Attributes:
         points: (n, d).
         run, site: whose they are, NOBODY's for new ones (n,).
+        luck: as in `Rows` (n,).
         length: shares trained so far (n,).
         value, variance, white: as in `Belief` (n,), (n,), (rows, n).
         crash: probability (n,).
@@ -48,6 +49,7 @@ class Prospects:
     points: Array
     run: Array
     site: Array
+    luck: Array
     length: Array
     value: Array
     variance: Array
@@ -170,12 +172,23 @@ class Thaw:
         """What is believed of new runs at these points (n, d)."""
         n = len(points)
         sites = np.full(n, NOBODY) if sites is None else sites
-        mean, variance, white = belief.surrogate.predict(Rows(points, np.zeros(n), np.full(n, NOBODY), sites))
+        mean, variance, white = belief.surrogate.predict(
+            Rows(points, np.zeros(n), np.full(n, NOBODY), sites, np.ones(n))
+        )
         crash = belief.crash.probability(points)
         value = mean + np.log(np.maximum(1 - crash, 1e-6)) / belief.spread
         log_cost = belief.cost.log_cost(points)
         return Prospects(
-            points, np.full(n, NOBODY), sites, np.zeros(n), value, variance, white, crash, log_cost
+            points,
+            np.full(n, NOBODY),
+            sites,
+            np.ones(n),
+            np.zeros(n),
+            value,
+            variance,
+            white,
+            crash,
+            log_cost,
         )
 
     def _promise(self, belief: Belief, new: Prospects, star: float) -> Array:
@@ -228,6 +241,7 @@ class Thaw:
                 belief.points[some],
                 some.astype(float),
                 belief.sites[some],
+                belief.luck[some],
                 belief.lengths[some],
                 belief.value[some],
                 belief.variance[some],
@@ -245,9 +259,9 @@ class Thaw:
         """Logarithm of the worth of looking at runs at a share of their length, per cost (n,)."""
         surrogate, settings = belief.surrogate, self.settings
         distance = np.full(len(of.value), belief.distance(np.array(share)))
-        look = Rows(of.points, distance, of.run, of.site)
+        look = Rows(of.points, distance, of.run, of.site, of.luck)
         _, seen_variance, seen_white = surrogate.predict(look, own=True)
-        shared = surrogate.full_length_covariance(of.points) - (of.white * seen_white).sum(0)
+        shared = surrogate.full_length_covariance - (of.white * seen_white).sum(0)
         deviation = np.sqrt(of.variance)
         correlation = np.abs(shared) / np.sqrt(seen_variance + surrogate.noise_variance) / deviation
         gain = deviation * expected_excess(-np.abs(of.value - star) / deviation)

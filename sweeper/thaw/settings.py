@@ -26,6 +26,7 @@ class Settings:
         max_rows: observations that the surrogate keeps.
         tune_rows: observations that its hyperparameters are fitted to.
         tune_iterations: of L-BFGS.
+        robust_rounds: of finding runs whose seed was an outlier.
         percentile: scores count by their rank among all scores only.
         only_new: begin full-length runs, continue none (for use with a pruner).
         max_cost: of a full run, as far as it is predicted; None for no limit.
@@ -34,7 +35,7 @@ class Settings:
 
     rungs: tuple[float, ...] = (0.06, 0.12, 0.25, 0.5, 1.0)
     first_rung: int = 1
-    compression: float = 0.1
+    compression: float = 0.05
     verify: float = 0.5
     long_from: float = 0.16
     overhead: float = 0.03
@@ -45,8 +46,11 @@ class Settings:
     rounds: int = 2
     repeats: int = 3
     max_rows: int = 350
-    tune_rows: int = 90
+    tune_rows: int = 160
     tune_iterations: int = 15
+    robust_rounds: int = 2
+    robust_first: bool = True
+    tail: float = 2.0
     percentile: bool = False
     only_new: bool = False
     max_cost: float | None = None
