@@ -6,7 +6,7 @@ import signal
 import threading
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from sweeper.errors import SweepError
 from sweeper.folder import CurveFile, newest_checkpoint, write_folder
@@ -60,29 +60,53 @@ def train_in_folder(
             place=Place(file=str(folder)),
             remedy="Name the folder of an earlier run with -o, or leave --resume out.",
         )
-    write_folder(folder, dump_config(config), command_text())
-    curve_file = CurveFile(folder, checkpoint_steps(resume_from) if resume_from is not None else 0)
-    curve = [
-        Observation(p.agent_steps, p.cost_seconds, p.score) for p in curve_file.kept if p.score is not None
-    ]
-
-    with _stop_on_interrupt() as asked:
+    from_steps = checkpoint_steps(resume_from) if resume_from is not None else 0
+    notebook = _Notebook(config, folder, from_steps)
+    with _stop_on_interrupt() as asked, notebook:
 
         def receive(progress: Progress) -> Directive:
-            point = CurvePoint(
-                progress.agent_steps, progress.uptime_seconds, progress.score, dict(progress.metrics)
-            )
-            curve_file.add(point)
-            if progress.score is not None:
-                curve.append(Observation(progress.agent_steps, progress.uptime_seconds, progress.score))
+            notebook.add(progress)
             on_progress(progress)
             return Directive.PAUSE if asked.is_set() else Directive.CONTINUE
 
-        try:
-            result = train_alone(config, receive, folder=folder, resume_from=resume_from)
-        finally:
-            curve_file.close()
-    return RunEnd(result, final_score("last", curve, config.train.total_timesteps), folder)
+        result = train_alone(config, receive, folder=folder, resume_from=resume_from)
+    score = final_score("last", notebook.curve, config.train.total_timesteps)
+    return RunEnd(result, score, folder)
+
+
+class _Notebook:
+    """The run's folder: nothing is written before the first epoch, so that a mistake leaves nothing behind."""
+
+    def __init__(self, config: Config, folder: Path, from_steps: int) -> None:
+        self.curve: list[Observation] = []
+        self._config = config
+        self._folder = folder
+        self._from_steps = from_steps
+        self._file: CurveFile | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._file is not None:
+            self._file.close()
+
+    def add(self, progress: Progress) -> None:
+        """Keeps an epoch."""
+        if self._file is None:
+            write_folder(self._folder, dump_config(self._config), command_text())
+            self._file = CurveFile(self._folder, self._from_steps)
+            for kept in self._file.kept:
+                self._remember(kept)
+        point = CurvePoint(
+            progress.agent_steps, progress.uptime_seconds, progress.score, dict(progress.metrics)
+        )
+        self._file.add(point)
+        self._remember(point)
+
+    def _remember(self, point: CurvePoint) -> None:
+        if point.score is not None:
+            self.curve.append(Observation(point.agent_steps, point.cost_seconds, point.score))
 
 
 @contextmanager

@@ -24,11 +24,9 @@ INTERRUPTED = 130
 )
 @click.version_option(package_name="puffer-sweep", prog_name="puffer-sweep")
 def cli() -> None:
-    r"""Hyperparameter sweeps for reinforcement learning: one INI file in, a study out.
+    """Hyperparameter sweeps for reinforcement learning: one INI file in, a study out.
 
-    \b
-    Example:
-      puffer-sweep start config/atari.ini
+    Begin with: puffer-sweep start config/atari.ini
     """
 
 

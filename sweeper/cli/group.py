@@ -51,6 +51,8 @@ class CommandGroup(click.Group):
         command = import_module(f"sweeper.cli.{module_name(cmd_name)}").command
         if not isinstance(command, click.Command):
             raise TypeError(f"sweeper.cli.{module_name(cmd_name)}.command is no command")
+        if command.help:  # docstrings are raw, so that a backslash in one is what it looks like
+            command.help = command.help.replace("\\b\n", "\b\n")
         return command
 
     def resolve_command(

@@ -11,7 +11,7 @@ import click
 
 from sweeper.cli.options import config_argument, json_option, plain_option
 from sweeper.cli.settings import SettingsCommand, load, parse
-from trainer.errors import ConfigError, Place
+from trainer.errors import ConfigError, Place, PufferError
 
 if TYPE_CHECKING:
     from trainer.config import Config
@@ -63,9 +63,22 @@ def command(
             if console.is_terminal and not plain
             else LineRunView(loaded, sys.stdout)
         )
-    with view:
-        ended = train_in_folder(loaded, folder, view.on_progress, resume=resume)
+    try:
+        with view:
+            ended = train_in_folder(loaded, folder, view.on_progress, resume=resume)
+    except PufferError:
+        if output is None:
+            remove_if_empty(folder)
+        raise
     view.show_end(ended)
+
+
+def remove_if_empty(folder: Path) -> None:
+    """Removes a run's folder, and the one it is in, if a run that never began has left them empty."""
+    for path in (folder, folder.parent):
+        if not path.is_dir() or any(path.iterdir()):
+            return
+        path.rmdir()
 
 
 def new_folder(config: Config, name: str) -> Path:
