@@ -91,13 +91,14 @@ class _Findings:
     def look(self) -> None:
         """Resolve the config and sample its space."""
         from sweeper import inspection
+        from sweeper.launchers.gpus import usable_gpus
         from sweeper.space import SearchSpace
         from trainer.config import resolve
         from trainer.records import EnvironmentFacts
 
-        facts = EnvironmentFacts() if self.survey is None else self.survey.environment
-        # Without a look at the machine nobody is told that its CUDA is missing.
-        cuda = self.survey.cuda_available if self.survey is not None else self.config.train.device != "auto"
+        # Without the environment nobody knows its backend: auto stays auto.
+        facts = EnvironmentFacts(backend="auto") if self.survey is None else self.survey.environment
+        cuda = bool(usable_gpus()) if self.survey is None else self.survey.cuda_available
         try:
             self.resolution = resolve(self.config, facts, cuda)
             self.notes += self.resolution.notes

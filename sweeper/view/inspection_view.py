@@ -33,7 +33,7 @@ def config_table(rows: Sequence[SettingRow]) -> Table:
             Text(row.name, style="" if row.differs else "dim"),
             Text(shown, style="bold" if row.differs else "dim"),
             Text("" if row.default is None or not row.differs else format_setting(row.default), style="dim"),
-            Text(row.origin, style="dim", overflow="fold"),
+            Text(row.origin.rpartition("/")[2], style="dim", overflow="fold"),
         )
     return table
 
