@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 REFRESHES_PER_SECOND = 4
 _TINY = 24
 _NARROW = 46
+_LITTLE = 58
 _MEDIUM = 84
 
 _LABEL = "dim"
@@ -41,13 +42,16 @@ def draw(board: Board, *, now: float, width: int, height: int) -> RenderableType
 
     What does not fit is left out from the bottom up: notes, failures, then leaders, then running trials.
     """
-    room = max(4, height - 1)
-    parts: list[tuple[RenderableType, int]] = [(_header(board, now, width), 2 if width >= _MEDIUM else 3)]
+    header = _header(board, now, width)
+    parts: list[tuple[RenderableType, int]] = [(header, 2 if width >= _MEDIUM else 3)]
+    left = max(3, height - 1) - parts[0][1]
     budgets = _budgets(board, now, width)
-    parts.append((Padding(budgets, (1, 0, 0, 0)), budgets.row_count + 1))
-    if not board.running and not board.trials:
+    if budgets.row_count + 1 <= left:
+        parts.append((Padding(budgets, (1, 0, 0, 0)), budgets.row_count + 1))
+        left -= budgets.row_count + 1
+    if not board.running and not board.trials and left >= 2:
         parts.append((Padding(Text("making environments …", style=_LABEL), (1, 0, 0, 0)), 2))
-    left = room - sum(lines for _, lines in parts)
+        left -= 2
     for table, lines in (
         _running(board, width, left),
         _leaders(board, width, left - min(len(board.running), 8) - 3),
@@ -90,7 +94,7 @@ def _budgets(board: Board, now: float, width: int) -> Table:
     bar_width = min(44, width - 64) if width >= _MEDIUM else min(20, width - 26)
     grid.add_column(style=_LABEL, no_wrap=True, min_width=4)
     grid.add_column(no_wrap=True, min_width=max(0, bar_width))
-    grid.add_column(no_wrap=True, overflow="ellipsis")
+    grid.add_column(no_wrap=True, overflow="ellipsis", max_width=max(1, width - max(0, bar_width) - 10))
     counts = Text(no_wrap=True, overflow="ellipsis")
     if width >= _NARROW:
         for state, word, style in _COUNT_WORDS:
@@ -129,12 +133,12 @@ def _running(board: Board, width: int, room: int) -> tuple[Table | None, int]:
     table = _table(width)
     table.add_column("running" if width >= _TINY else "run", justify="right", style=_TITLE)
     if width >= _NARROW:
-        table.add_column("progress")
-        table.add_column("steps", justify="right")
-        table.add_column("steps/s", justify="right")
+        table.add_column("progress", no_wrap=True)
+        table.add_column("steps", justify="right", no_wrap=True)
+        table.add_column("steps/s", justify="right", no_wrap=True)
     table.add_column(board.metric.rpartition("/")[2], justify="right", style=_ACCENT)
     if width >= _MEDIUM:
-        table.add_column("time", justify="right")
+        table.add_column("time", justify="right", no_wrap=True)
         table.add_column("learning curve")
     for row in shown:
         table.add_row(*_running_cells(row, width))
@@ -147,7 +151,7 @@ def _running(board: Board, width: int, room: int) -> tuple[Table | None, int]:
 def _running_cells(row: RunningTrial, width: int) -> list[RenderableType]:
     cells: list[RenderableType] = [str(row.number)]
     if width >= _NARROW:
-        progress_width = 8 if width < _MEDIUM else 14
+        progress_width = 3 if width < _LITTLE else 8 if width < _MEDIUM else 14
         cells += [
             Text.assemble(bar(row.share, progress_width), (f" {100 * row.share:3.0f} %", _LABEL)),
             format_count(row.agent_steps),
@@ -170,7 +174,7 @@ def _leaders(board: Board, width: int, room: int) -> tuple[Table | None, int]:
     table.add_column("best", justify="right", style=_TITLE)
     table.add_column(board.metric.rpartition("/")[2], justify="right")
     if width >= _NARROW:
-        table.add_column("time", justify="right")
+        table.add_column("time", justify="right", no_wrap=True)
         table.add_column("what it changed", overflow="ellipsis", ratio=1)
         table.expand = True
     for rank, trial in enumerate(leaders):

@@ -190,7 +190,7 @@ def test_delete_asks_first(filled, capsys) -> None:
     answer = CliRunner().invoke(cli, ["delete", "mine", "--storage", str(filled.storage)], input="n\n")
     assert answer.exit_code == 1
     assert filled.store.studies()
-    code, out, _ = call(capsys, "delete", "mine", "--yes", "--folders", "--storage", filled.storage)
+    code, _out, _ = call(capsys, "delete", "mine", "--yes", "--folders", "--storage", filled.storage)
     assert code == 0
     assert filled.store.studies() == []
     assert not filled.study.folder.exists()
