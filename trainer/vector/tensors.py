@@ -112,11 +112,8 @@ class TensorVectorEnv(VectorEnv):
             truncated = self._per_agent(cut)
             final = self._final(env, truncated) if ended is not terminated else None
             rows = self._rows(envs)
-            lengths = env.steps[envs].repeat_interleave(env.agents)
-            extras = {
-                name: values[envs].to(torch.float64).repeat_interleave(env.agents).cpu()
-                for name, values in extra.items()
-            }
+            lengths = self._per_agent(env.steps[envs])
+            extras = {name: self._per_agent(values[envs]).double().cpu() for name, values in extra.items()}
             episodes = EpisodeStats(self._returns[rows].cpu(), lengths.cpu(), extras)
             self._returns[rows] = 0.0
             env.steps[envs] = 0
@@ -141,8 +138,8 @@ class TensorVectorEnv(VectorEnv):
             return envs
         return (envs[:, None] * agents + torch.arange(agents, device=self.device)).flatten()
 
-    def _per_agent(self, flags: torch.Tensor) -> torch.Tensor:
-        return flags if self.agents_per_env == 1 else flags.repeat_interleave(self.agents_per_env)
+    def _per_agent(self, values: torch.Tensor) -> torch.Tensor:
+        return values if self.agents_per_env == 1 else values.repeat_interleave(self.agents_per_env)
 
     def _final(self, env: BatchEnvironment, truncated: torch.Tensor) -> FinalObservations | None:
         rows = truncated.nonzero().flatten()

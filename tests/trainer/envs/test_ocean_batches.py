@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trainer.config import Config
-from trainer.envs.ocean.draws import Draws
+from trainer.envs.ocean.draws import _GOLDEN, Draws, mix
 from trainer.envs.ocean.recipe import ENVIRONMENTS
 from trainer.vector import make_vector
 
@@ -254,3 +254,14 @@ def test_snake_dies_of_hunger_and_walls():
     assert min(round_and_round) == -1.0
     straight_on = drive(make("snake", 4), lambda env: torch.full((4, 1), 1), 10)
     assert all(value <= 0 for value in straight_on)
+
+
+@given(seed=st.integers(0, 2**31), rounds=st.integers(0, 3))
+def test_both_ways_to_draw_give_the_same_bits(seed, rounds):
+    draws = Draws(5, CPU)
+    draws.begin(seed)
+    for _ in range(rounds):
+        draws.bits(None, 2)
+    keys = mix(mix(draws.seeds * _GOLDEN) + draws.counters * _GOLDEN)
+    expected = mix(keys[:, None] + torch.arange(1, 4) * _GOLDEN)
+    assert torch.equal(draws.bits(None, 3), expected)

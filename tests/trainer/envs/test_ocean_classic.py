@@ -123,7 +123,9 @@ def test_whole_episodes_in_float64(name, kind):
             given = int(action[0, 0]) if action.dtype == np.int64 else action[0]
             seen, reward, terminated, truncated, _ = env.step(given)
             outcome = ours.advance(torch.from_numpy(action))
-            np.testing.assert_allclose(ours.observe()[0].numpy(), seen, rtol=max(drift, 1e-5), atol=max(drift, 1e-6))
+            np.testing.assert_allclose(
+                ours.observe()[0].numpy(), seen, rtol=max(drift, 1e-5), atol=max(drift, 1e-6)
+            )
             np.testing.assert_allclose(
                 ours.state[:, 0].numpy(), np.asarray(env.unwrapped.state, float), rtol=drift, atol=drift
             )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+import numpy.typing as npt
 import torch
 
 _GOLDEN = -7046029254386353131
@@ -22,6 +24,18 @@ def mix(numbers: torch.Tensor) -> torch.Tensor:
     return numbers ^ _shift_right(numbers, 31)
 
 
+_UNSIGNED_GOLDEN = np.uint64(_GOLDEN % 2**64)
+_UNSIGNED_FIRST = np.uint64(_FIRST % 2**64)
+_UNSIGNED_SECOND = np.uint64(_SECOND % 2**64)
+
+
+def _mix_unsigned(numbers: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+    """`mix` on NumPy's unsigned integers, whose shifts are logical."""
+    numbers = (numbers ^ (numbers >> np.uint64(30))) * _UNSIGNED_FIRST
+    numbers = (numbers ^ (numbers >> np.uint64(27))) * _UNSIGNED_SECOND
+    return numbers ^ (numbers >> np.uint64(31))
+
+
 class Draws:
     """One stream of random numbers for each environment.
 
@@ -40,6 +54,8 @@ class Draws:
 
     def bits(self, envs: torch.Tensor | None, count: int) -> torch.Tensor:
         """(E', count) int64 for the chosen environments, all of them for None."""
+        if self.seeds.device.type == "cpu":
+            return self._bits_on_cpu(envs, count)
         if envs is None:
             keys = mix(mix(self.seeds * _GOLDEN) + self.counters * _GOLDEN)
             self.counters += 1
@@ -48,6 +64,16 @@ class Draws:
             self.counters[envs] += 1
         places = torch.arange(1, count + 1, dtype=torch.int64, device=self.seeds.device)
         return mix(keys[:, None] + places * _GOLDEN)
+
+    def _bits_on_cpu(self, envs: torch.Tensor | None, count: int) -> torch.Tensor:
+        """The same numbers by NumPy, whose calls cost a fraction: most draws are for a handful of environments."""
+        chosen = slice(None) if envs is None else envs.numpy()
+        seeds = self.seeds.numpy()[chosen].view(np.uint64)
+        counters = self.counters.numpy()[chosen].view(np.uint64)
+        keys = _mix_unsigned(_mix_unsigned(seeds * _UNSIGNED_GOLDEN) + counters * _UNSIGNED_GOLDEN)
+        self.counters.numpy()[chosen] += 1
+        places = np.arange(1, count + 1, dtype=np.uint64) * _UNSIGNED_GOLDEN
+        return torch.from_numpy(_mix_unsigned(keys[:, None] + places).view(np.int64))
 
     def uniform(
         self, envs: torch.Tensor | None, count: int, dtype: torch.dtype = torch.float32
