@@ -80,6 +80,7 @@ class CurveFile:
     def __init__(self, folder: Path, from_steps: int) -> None:
         self.path = folder / CURVE_FILE
         self.kept = [point for point in read_curve_file(folder) if point.agent_steps <= from_steps]
+        folder.mkdir(parents=True, exist_ok=True)
         lines = "".join(_line(point) for point in self.kept)
         write_text(self.path, lines)
         self._file: IO[str] = self.path.open("a", encoding="utf-8")
