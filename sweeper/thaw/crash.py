@@ -8,6 +8,7 @@ as much as the share of crashes that come before that length.
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,6 +18,11 @@ if TYPE_CHECKING:
 
 PRIOR_LOGIT = -2.5
 NEWTON_STEPS = 8
+NUM_INTERVALS = 6
+"""Of length, evenly spaced on a logarithmic axis from half the lowest rung to full length."""
+
+PRIOR_HAZARD = 0.05
+PRIOR_RUNS = 2.0
 
 
 class CrashModel:
@@ -26,16 +32,16 @@ class CrashModel:
         shrink = min(1.0, 3.5 / math.sqrt(dimensions))
         widths = np.concatenate([[3.0], np.full(dimensions, 2.0 * shrink), np.full(dimensions, shrink)])
         self._precision = widths**-2.0
-        self._shortest = shortest
+        self._edges = np.geomspace(shortest / 2, 1.0, NUM_INTERVALS + 1)
         self._mode = np.zeros(2 * dimensions + 1)
         self._mode[0] = PRIOR_LOGIT
         self._at = self._mode
         self._covariance = np.diag(widths**2)
-        self._crash_lengths = np.empty(0)
+        self._survival = self._estimate_survival(np.empty(0), np.empty(0))
 
     def fit(self, points: Array, lengths: Array, crashed: Array) -> None:
         """Learns from runs: points (n, d), shares trained (n,), whether each crashed there (n,)."""
-        self._crash_lengths = np.sort(lengths[crashed > 0])
+        self._survival = self._estimate_survival(lengths, crashed)
         weight = np.where(crashed > 0, 1.0, self.exposure(lengths))
         features = _features(points)
         at = self._mode.copy()
@@ -49,10 +55,19 @@ class CrashModel:
         self._at, self._covariance = at, np.linalg.inv(hessian)
 
     def exposure(self, lengths: Array) -> Array:
-        """The share of crashes that come before these lengths, from past ones and a log-uniform prior."""
-        prior = 1 - np.log(np.clip(lengths, self._shortest / 2, 1.0)) / math.log(self._shortest / 2)
-        seen = np.searchsorted(self._crash_lengths, lengths, side="right")
-        return (prior + seen) / (1 + len(self._crash_lengths))
+        """The share of crashes that come before these lengths."""
+        alive = np.interp(np.log(np.maximum(lengths, 1e-9)), np.log(self._edges), self._survival)
+        return np.asarray((1 - alive) / (1 - self._survival[-1]))
+
+    def _estimate_survival(self, lengths: Array, crashed: Array) -> Array:
+        """Share of runs alive at each edge; intervals without evidence have the prior's hazard."""
+        alive = [1.0]
+        for low, high in pairwise(self._edges):
+            entered = (lengths > low) & ((lengths >= high - 1e-9) | (crashed > 0))
+            crashes = float(((crashed > 0) & (lengths > low) & (lengths <= high)).sum())
+            hazard = (crashes + PRIOR_HAZARD * PRIOR_RUNS) / (float(entered.sum()) + PRIOR_RUNS)
+            alive.append(alive[-1] * (1 - min(hazard, 0.999)))
+        return np.array(alive)
 
     def probability(self, points: Array) -> Array:
         """Of a crash before full length, for fresh runs (n,)."""
