@@ -17,8 +17,10 @@ from sweeper.errors import SweepError
 from sweeper.folder import CONFIG_FILE, write_text
 from sweeper.formatting import format_number, format_seconds, format_time
 from sweeper.records import Trial, TrialState
-from trainer.config import Config, dump_config, load_config_file
-from trainer.errors import ConfigFileError, Place
+from trainer.config import FILE, Config, dump_config, load_config_file
+from trainer.config.files import describe
+from trainer.config.ini import parse_ini
+from trainer.errors import ConfigError, ConfigFileError, Place
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -190,7 +192,8 @@ def merge_into(exported: Exported, template: Path) -> str:
     Raises:
         ConfigError: the file is no config of ours.
     """
-    own = load_config_file(template, fill_in_default=False)
+    environment = exported.config.base.env_name
+    own = load_config_file(template, fill_in_default=False, env_name=environment)
     try:
         text = template.read_text(encoding="utf-8-sig")
     except OSError as error:  # pragma: no cover - loading has just read it
@@ -205,8 +208,33 @@ def merge_into(exported: Exported, template: Path) -> str:
         if name in wanted and _is_setting(name) and name != DEVICE and wanted[name] != before[name]
     }
     values.update({name: wanted[name] for name in exported.trial.values if name in wanted})
+    values = {_where_it_stands(own, name): value for name, value in values.items()}
+    listed = describe(template, parse_ini(text, str(template))).env_names
+    if environment is not None and listed[:1] != (environment,):
+        # A file may list several environments, and have sections for each: the trial's becomes the first.
+        values["base.env_name"] = " ".join([environment, *(name for name in listed if name != environment)])
     header = "".join(f"# {line}".rstrip() + "\n" for line in exported.header)
     return f"{header}\n{edit_ini(text, values)}"
+
+
+def _where_it_stands(template: Config, name: str) -> str:
+    """Section and key of a setting in the user's file, where `[NAME:section]` may hold it for one environment.
+
+    Raises:
+        ConfigError: the file speaks another dialect, in which the setting has another name.
+    """
+    origin = template.origin(name)
+    place = origin.place
+    if origin.kind != FILE or place is None or place.section is None or place.key is None:
+        return name
+    section = place.section.rpartition(":")[2]
+    if f"{section}.{place.key}" != name:
+        raise ConfigError(
+            f"this is {name} in another dialect",
+            place=place,
+            remedy="Translate the file first, with puffer-sweep convert.",
+        )
+    return f"{place.section}.{place.key}"
 
 
 def _is_setting(name: str) -> bool:

@@ -6,12 +6,13 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from trainer.config.dump import setting_text
+from trainer.config.values import strip_remark
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _SECTION = re.compile(r"^\[(?P<name>[^\]]+)\]")
-_KEY = re.compile(r"^(?P<head>(?P<key>[^\s#;:=\[][^:=]*?)\s*[:=]\s*)(?P<value>.*?)(?P<remark>\s+[#;].*)?$")
+_KEY = re.compile(r"^(?P<head>(?P<key>[^\s#;:=\[][^:=]*?)\s*[:=]\s*)(?P<rest>.*)$")
 
 
 def edit_ini(text: str, values: Mapping[str, Any]) -> str:
@@ -38,7 +39,7 @@ def edit_ini(text: str, values: Mapping[str, Any]) -> str:
         elif entry is not None and not line[:1].isspace():
             name = f"{section}.{entry['key'].strip().lower()}"
             if name in waiting:
-                edited.append(f"{entry['head']}{setting_text(waiting.pop(name))}{entry['remark'] or ''}")
+                edited.append(f"{entry['head']}{setting_text(waiting.pop(name))}{_remark(entry['rest'])}")
                 last_of_section[section] = len(edited)
                 skipping = True
                 continue
@@ -46,6 +47,12 @@ def edit_ini(text: str, values: Mapping[str, Any]) -> str:
         if line.strip() and section:
             last_of_section[section] = len(edited)
     return newline.join(_with_additions(edited, waiting, last_of_section))
+
+
+def _remark(rest: str) -> str:
+    """The remark behind a value, with the blanks before it."""
+    remark = rest[len(strip_remark(rest)) :].rstrip()
+    return f"  {remark}" if remark and not remark[0].isspace() else remark
 
 
 def _with_additions(lines: list[str], waiting: Mapping[str, Any], ends: Mapping[str, int]) -> list[str]:

@@ -20,6 +20,7 @@ from sweeper.export import (
 from sweeper.folder import write_folder
 from sweeper.records import Trial, TrialState
 from trainer.config import dump_config, load_config_file
+from trainer.errors import ConfigError
 
 
 def test_the_best_trial_is_taken(filled) -> None:
@@ -118,6 +119,29 @@ def test_a_copy_of_a_users_file_keeps_comments_and_order(filled, tmp_path) -> No
     merged.write_text(text)
     config = load_config_file(merged)
     assert (config.train.learning_rate, config.train.gamma) == (0.002, 0.98)
+
+
+def test_a_copy_of_a_file_for_several_environments_is_the_trials_config(filled, tmp_path) -> None:
+    template = tmp_path / "own.ini"
+    template.write_text(
+        "[base]\npackage = gymnasium\nenv_name = Acrobot-v1 CartPole-v1  # two\n[train]\nlearning_rate = 0.5\n"
+        "gamma = 0.9\n[CartPole-v1:train]\ngamma = 0.5  # for poles\n[Acrobot-v1:train]\ngamma = 0.7\n"
+    )
+    exported = export_trial(filled.study, filled.study.trial(1))
+    merged = tmp_path / "merged.ini"
+    merged.write_text(merge_into(exported, template))
+    config = load_config_file(merged)
+    assert config.base.env_name == exported.config.base.env_name == "CartPole-v1"
+    assert config.train == exported.config.train.model_copy(update={"device": "auto"})
+    assert "gamma = 0.98  # for poles" in merged.read_text()
+    assert load_config_file(merged, env_name="Acrobot-v1").train.gamma == 0.7
+
+
+def test_a_copy_of_a_file_in_another_dialect_is_refused(filled, tmp_path) -> None:
+    template = tmp_path / "own.ini"
+    template.write_text("[train]\nhorizon = 16\nbeta1 = 0.5\n")
+    with pytest.raises(ConfigError, match="puffer-sweep convert"):
+        merge_into(export_trial(filled.study, filled.study.trial(1)), template)
 
 
 def test_the_front_is_told_cheapest_first(filled) -> None:

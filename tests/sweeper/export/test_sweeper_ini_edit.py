@@ -35,6 +35,16 @@ def test_new_keys_go_to_the_end_of_their_section() -> None:
     assert edited.endswith("[vec]\nnum_envs = 8\n")
 
 
+def test_remarks_stay_and_quotes_are_no_remarks() -> None:
+    text = "[a]\nx = 'one # two'\ny =   # nothing yet\nz = 16384#32768 ; old\n"
+    edited = edit_ini(text, {"a.x": 1, "a.y": 2, "a.z": 3})
+    assert edited == "[a]\nx = 1\ny =   2  # nothing yet\nz = 3 ; old\n"
+
+
+def test_sections_of_one_environment() -> None:
+    assert edit_ini("[A-v1.2:train]\nx = 1\n", {"A-v1.2:train.x": 2}) == "[A-v1.2:train]\nx = 2\n"
+
+
 def test_line_ends_stay() -> None:
     edited = edit_ini(TEXT.replace("\n", "\r\n"), {"train.gamma": 0.5, "train.seed": 3})
     assert edited.count("\n") == edited.count("\r\n")
