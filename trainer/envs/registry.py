@@ -29,6 +29,18 @@ def _ocean(env_name: str, values: Mapping[str, Any]) -> Recipe:
     return OceanRecipe(env_name, values)
 
 
+def _procgen(env_name: str, values: Mapping[str, Any]) -> Recipe:
+    from trainer.envs.procgen import ProcgenRecipe
+
+    return ProcgenRecipe(env_name, values)
+
+
+def _envpool(env_name: str, values: Mapping[str, Any]) -> Recipe:
+    from trainer.envs.envpool import EnvpoolRecipe
+
+    return EnvpoolRecipe(env_name, values)
+
+
 def _user(env_name: str, values: Mapping[str, Any]) -> Recipe:
     from trainer.envs.user import UserRecipe
 
@@ -43,8 +55,10 @@ def is_import_path(env_name: str) -> bool:
 
 PACKAGES: Mapping[str, Callable[[str, Mapping[str, Any]], Recipe]] = {
     "atari": _atari,
+    "envpool": _envpool,
     "gymnasium": _gymnasium,
     "ocean": _ocean,
+    "procgen": _procgen,
 }
 
 
