@@ -157,12 +157,13 @@ class Assignment:
 class Started:
     """The worker has begun: environments are being made.
 
-    `agent_steps` are those of the checkpoint that it goes on from, 0 at the beginning.
+    `epoch` and `agent_steps` are those of the checkpoint that it goes on from, 0 at the beginning.
     """
 
     uuid: str
     pid: int
     agent_steps: int = 0
+    epoch: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from sweeper.folder import newest_checkpoint, write_folder
+from sweeper.folder import CONFIG_FILE, newest_checkpoint, write_folder, write_text
 from sweeper.limits import RETRYABLE, Breaker, Budget, Stopwatch, num_finalists
 from sweeper.listener import EndReason
 from sweeper.provenance import code_folder, git_commit, machine_facts
@@ -49,12 +49,14 @@ class Running:
 
     Attributes:
         slot: the lowest number that no other running trial has.
+        config: what it was launched with.
         watch: how long it has run.
         pause_at: agent steps at which it shall pause; None for its full length.
         interrupted: whether it was told to pause because the sweep stops or waits.
     """
 
     slot: int
+    config: Config
     watch: Stopwatch
     pause_at: int | None
     interrupted: bool = False
@@ -192,6 +194,8 @@ class Session:
     def _launch(self, trial: Trial, config: Config, pause_at: int | None, *, resume: bool) -> None:
         num_threads = int(str(trial.attributes.get("num_threads", self.launcher.num_threads)))
         config = self.assigner.seeded(config, trial.number, swept=trial.values, num_threads=num_threads)
+        if resume:
+            config = config.override({"train.restarts": _restarts(trial)}, origin="sweep")
         folder = self.ledger.study.trial_folder(trial.number)
         try:
             write_folder(folder, dump_config(config), self.command)
@@ -203,7 +207,7 @@ class Session:
         checkpoint = newest_checkpoint(folder) if resume else None
         earlier = tuple(scored(self.ledger.curve(trial.uuid))) if checkpoint is not None else ()
         slot = min(set(range(len(self.running) + 1)) - {run.slot for run in self.running.values()})
-        self.running[trial.uuid] = Running(slot, Stopwatch(self.clock.monotonic()), pause_at)
+        self.running[trial.uuid] = Running(slot, config, Stopwatch(self.clock.monotonic()), pause_at)
         self.launcher.launch(
             Assignment(
                 uuid=trial.uuid,
@@ -250,13 +254,28 @@ class Session:
         if run is None:
             return
         if isinstance(event, Started):
-            self.ledger.begin_run(event.uuid, event.agent_steps)
+            self._begin(event)
         elif isinstance(event, Reported):
             self._report(event, run)
         else:
             del self.running[event.uuid]
             trial = self._finish(event, run)
             self.listener.on_finished(trial)
+
+    def _begin(self, event: Started) -> None:
+        """A run that goes on from a checkpoint may begin new episodes there: its config says so from now on."""
+        trial = self.ledger.begin_run(event.uuid, event.agent_steps)
+        restarts = [epoch for epoch in _restarts(trial) if epoch < event.epoch]
+        if event.epoch:
+            restarts.append(event.epoch)
+        if restarts != _restarts(trial):
+            trial = self.ledger.change(trial.uuid, trial.state, attributes={"restarts": restarts})
+            folder = self.ledger.study.trial_folder(trial.number)
+            config = self.running[trial.uuid].config.override({"train.restarts": restarts}, origin="sweep")
+            try:
+                write_text(folder / CONFIG_FILE, dump_config(config))
+            except OSError as error:
+                self.hold(f"{folder} cannot be written: {error.strerror or error}.")
 
     def _report(self, event: Reported, run: Running) -> None:
         point = CurvePoint(event.agent_steps, event.cost_seconds, event.score, event.metrics)
@@ -373,3 +392,9 @@ class Session:
         for uuid, run in self.running.items():
             run.interrupted = True
             self.launcher.answer(uuid, Verdict.PAUSE)
+
+
+def _restarts(trial: Trial) -> list[int]:
+    """Epochs from whose checkpoints a trial has gone on."""
+    epochs = trial.attributes.get("restarts", ())
+    return [int(epoch) for epoch in epochs] if isinstance(epochs, list) else []

@@ -29,6 +29,7 @@ FREE_KEYS = frozenset(
         "train.compile_fullgraph",
         "train.data_dir",
         "train.checkpoint_interval",
+        "train.restarts",
         "train.name",
         "train.project",
         "vec.backend",

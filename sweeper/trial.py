@@ -6,6 +6,7 @@ Importing this module is cheap; torch and the environments are imported when som
 from __future__ import annotations
 
 import math
+import os
 import sys
 import traceback
 from dataclasses import dataclass, field
@@ -108,7 +109,7 @@ class Runner:
         run = _Run(assignment, channel)
         try:
             return self._run(run)
-        except BaseException as error:  # noqa: BLE001 - every failure is told, then the interpreter's own go on
+        except BaseException as error:
             self.close()
             if not isinstance(error, Exception):
                 raise
@@ -132,8 +133,12 @@ class Runner:
 
         assignment = run.assignment
         resume_from = run.begin()
+        config = assignment.config
+        if assignment.resume_from is not None:
+            # Earlier restarts lie behind it, or, after a broken checkpoint, never happen again.
+            config = config.override({"train.restarts": ()})
         result = trainer.train(
-            assignment.config,
+            config,
             run.on_progress,
             folder=assignment.folder,
             resume_from=resume_from,
@@ -180,14 +185,14 @@ class _Run:
 
     def begin(self) -> Path | None:
         """Choose the checkpoint to go on from and forget what lies beyond it; None to begin anew."""
-        checkpoint, steps = self._usable_checkpoint()
+        checkpoint, steps, epoch = self._usable_checkpoint()
         self.began_at_steps = steps
         self._curve_file = CurveFile(self.assignment.folder, steps)
         self.curve = [point for point in self.assignment.earlier if point.agent_steps <= steps]
         self._thinner, _ = Thinner.after(self.curve, self.assignment.config.train.total_timesteps)
         from sweeper.records import Started
 
-        self.channel.send(Started(self.assignment.uuid, _pid(), steps))
+        self.channel.send(Started(self.assignment.uuid, os.getpid(), steps, epoch))
         return checkpoint
 
     def on_progress(self, progress: Progress) -> Directive:
@@ -266,20 +271,22 @@ class _Run:
         if self._curve_file is not None:
             self._curve_file.close()
 
-    def _usable_checkpoint(self) -> tuple[Path | None, int]:
-        """The newest checkpoint that can be read, from the one that was named on, and its agent steps."""
+    def _usable_checkpoint(self) -> tuple[Path | None, int, int]:
+        """The newest checkpoint that can be read, from the one that was named on, its agent steps and its epoch."""
         if self.assignment.resume_from is None:
-            return None, 0
+            return None, 0, 0
         from trainer.checkpoint import list_checkpoints, load_checkpoint
 
         named = self.assignment.resume_from
         older = [path for path in list_checkpoints(self.assignment.folder) if path < named]
         for path in (named, *reversed(older)):
             try:
-                return path, load_checkpoint(path).agent_steps
+                checkpoint = load_checkpoint(path)
             except CheckpointError as error:
                 print(f"{error} Going on from an older one.", file=sys.stderr)  # noqa: T201 - the trial's log
-        return None, 0
+            else:
+                return path, checkpoint.agent_steps, checkpoint.epoch
+        return None, 0, 0
 
     def _reaches_pause(self, agent_steps: int) -> bool:
         pause_at = self.assignment.pause_at
@@ -356,12 +363,6 @@ def _log(progress: Progress, *, first: bool) -> None:
     score = "" if progress.score is None else f"{progress.score:14.6g}"
     line = f"{progress.epoch:10d} {progress.agent_steps:13,d} {progress.steps_per_second:11,.0f}{score}"
     print(line, flush=True)  # noqa: T201 - stdout is the trial's log
-
-
-def _pid() -> int:
-    import os
-
-    return os.getpid()
 
 
 def checkpoint_steps(path: Path) -> int:

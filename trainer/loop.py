@@ -230,7 +230,14 @@ class Trainer:
                 break
             elif self.counters.epoch % self.config.train.checkpoint_interval == 0:
                 self._save()
+            if not is_last and self.counters.epoch in self.config.train.restarts:
+                self._restart_episodes()
         return self._result(status)
+
+    def _restart_episodes(self) -> None:
+        """Begin new episodes exactly as a run does that goes on from a checkpoint of this epoch."""
+        if self.vector.state_dict() is None:
+            self.collector.begin(self.config.vec.seed + self.counters.epoch * self.vector.num_envs)
 
     def _run_epoch(self) -> Progress:
         began = time.perf_counter()

@@ -205,7 +205,7 @@ class SimulatedLauncher:
         run = PretendedRun.begin(assignment, self._behave)
         self._runs[assignment.uuid] = run
         self._signs[assignment.uuid] = self._clock.monotonic()
-        self._ready.append(Started(assignment.uuid, 0, run.agent_steps))
+        self._ready.append(Started(assignment.uuid, 0, run.agent_steps, run.number))
         self._plan_next(assignment.uuid)
 
     def answer(self, uuid: str, verdict: Verdict) -> None:

@@ -50,7 +50,7 @@ class Pretender:
         env = assignment.config.env
         run = PretendedRun.begin(assignment, lambda a: planned_epochs(a, int(env.get("epochs", 10))))
         sys.stdout.write(f"pretending {assignment.number}\n")
-        channel.send(Started(assignment.uuid, os.getpid(), run.agent_steps))
+        channel.send(Started(assignment.uuid, os.getpid(), run.agent_steps, run.number))
         mark = assignment.folder / "struck"
         struck = env.get("once", False) and mark.exists()
         mine = env.get("only", -1) in (-1, assignment.number) and not struck

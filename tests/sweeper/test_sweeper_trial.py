@@ -80,12 +80,14 @@ def test_a_whole_run(runner, tmp_path):
     assert line.beats > len(steps)
 
 
-def test_a_run_that_was_paused_ends_like_one_that_was_not(runner, tmp_path):
-    whole = Line()
-    native = ("--vec.backend", "PufferEnv")  # the one that can save its state
-    runner.run(assign(tmp_path / "whole", *native), whole)
+def outline(reports):
+    return [(r.epoch, r.agent_steps, r.score, r.metrics["losses/policy"]) for r in reports]
+
+
+@pytest.mark.parametrize("backend", ["Serial", "PufferEnv"])
+def test_a_run_that_was_paused_can_be_repeated_bit_for_bit(runner, tmp_path, backend):
     first = Line(Verdict.CONTINUE, Verdict.PAUSE)
-    assignment = assign(tmp_path / "parts", *native)
+    assignment = assign(tmp_path / "parts", "--vec.backend", backend)
     paused = runner.run(assignment, first)
     assert (paused.ending, paused.score) == (Ending.PAUSED, None)
     earlier = tuple(
@@ -93,16 +95,14 @@ def test_a_run_that_was_paused_ends_like_one_that_was_not(runner, tmp_path):
     )
     second = Line()
     ended = runner.run(replace(assignment, resume_from=paused.checkpoint, earlier=earlier), second)
-    assert second.events[0].agent_steps == paused.agent_steps
+    assert (second.events[0].agent_steps, second.events[0].epoch) == (paused.agent_steps, 2)
     assert ended.ending is Ending.COMPLETE
-
-    def outline(reports):
-        return [(r.epoch, r.agent_steps, r.score, r.metrics["losses/policy"]) for r in reports]
-
-    assert outline(first.reports + second.reports) == outline(whole.reports)
-    assert [p.agent_steps for p in read_curve_file(tmp_path / "parts")] == [
-        r.agent_steps for r in whole.reports
-    ]
+    curve = [p.agent_steps for p in read_curve_file(tmp_path / "parts")]
+    assert curve == [r.agent_steps for r in first.reports + second.reports]
+    whole = Line()
+    again = assign(tmp_path / "whole", "--vec.backend", backend, "--train.restarts", "[2]")
+    assert runner.run(again, whole).score == ended.score
+    assert outline(whole.reports) == outline(first.reports + second.reports)
 
 
 def test_a_broken_checkpoint_falls_back_to_an_older_one_or_to_the_beginning(runner, tmp_path):

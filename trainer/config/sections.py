@@ -162,6 +162,10 @@ class TrainSection(Section):
     )
     data_dir: Text = Field("experiments", description="Folder of checkpoints and logs of single runs.")
     checkpoint_interval: Count = Field(200, description="Epochs between checkpoints.")
+    restarts: Indices = Field(
+        (),
+        description="Epochs after which new episodes begin, as where a run was paused and went on from a checkpoint.",
+    )
     name: Text | None = Field(None, description="A label of your own for the run.")
     project: Text | None = Field(None, description="A label of your own for a group of runs.")
 
