@@ -73,6 +73,8 @@ def _list_in_any_case(*choices: str) -> Callable[[Any], Any]:
 Auto = Annotated[Literal["auto"], BeforeValidator(_in_any_case("auto"))]
 Flag = Annotated[bool, BeforeValidator(_read_flag)]
 Text = Annotated[str, Field(min_length=1), BeforeValidator(_read_text)]
+# `none` means None everywhere else; here it is the name of one of several.
+NameWithNone = Annotated[Text, BeforeValidator(lambda value: "none" if value is None else value)]
 Names = Annotated[tuple[str, ...], BeforeValidator(_read_list)]
 
 # The constraint stands before the validator: then it is the number's own and appears in the JSON schema.

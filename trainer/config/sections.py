@@ -23,6 +23,7 @@ from trainer.config.fields import (
     LauncherName,
     MetricDistribution,
     Names,
+    NameWithNone,
     NotNegative,
     Objectives,
     OptimizerName,
@@ -187,7 +188,9 @@ class SweepKeys(Section):
     objectives: Objectives = Field(("score",), description="What is optimised: score, or score and cost.")
     cost: CostKind = Field("uptime", description="What a trial costs: seconds of training, or agent steps.")
     downsample: Count = Field(5, description="Points of a learning curve that cost-aware methods learn from.")
-    pruner: Text = Field("promotion", description="Who stops or pauses bad trials early; none lets all run.")
+    pruner: NameWithNone = Field(
+        "promotion", description="Who stops or pauses bad trials early; none lets all run."
+    )
     early_stop_quantile: Fraction | None = Field(
         0.3,
         description="Quantile of earlier runs at equal cost below which the quantile pruner stops a trial.",

@@ -1,0 +1,5 @@
+"""`python -m sweeper.cli`: the command line without an installed script."""
+
+from sweeper.cli import main
+
+main()
