@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from trainer.acceleration import compilation_faults_explained, hot_functions
 from trainer.checkpoint import Checkpoint, fit_or_raise, load_checkpoint, save_checkpoint
 from trainer.config import dump_config, resolve
 from trainer.device import choose_device, describe_device, torch_settings
 from trainer.errors import CheckpointError, EnvironmentFault, MemoryExhaustedError, NotFiniteError, Place
-from trainer.metrics import finite_only, phase_metrics, summarise_episodes
+from trainer.metrics import finite_only, phase_metrics, summarise_episodes, usage_metrics
 from trainer.optimizers import make_optimizer, set_learning_rate
-from trainer.policies import make_compute, make_distribution, make_policy
+from trainer.policies import ObservationNormaliser, make_compute, make_distribution, make_policy
 from trainer.ppo.buffer import RolloutBuffer
-from trainer.ppo.compilation import compilation_faults_explained, hot_functions
 from trainer.ppo.rollout import Collector
 from trainer.ppo.schedule import learning_rate_at, prio_beta_at
 from trainer.ppo.update import Coefficients, Learner, Plan, is_finite
@@ -128,8 +128,8 @@ class Trainer:
         self.agent = make_policy(config, vector.observation_layout, vector.action_layout).to(device)
         self.distribution = make_distribution(vector.action_layout)
         self.optimizer = make_optimizer(config, self.agent)
-        act_function, backpropagate = hot_functions(settings)
         self.compute = make_compute(self.agent, settings.precision)
+        act_function, backpropagate = hot_functions(settings, self.compute.agent, self.distribution)
         self.collector = Collector(
             vector,
             self.compute.agent,
@@ -183,6 +183,7 @@ class Trainer:
                 )
             )
         )
+        self.normalisers = [m for m in self.agent.modules() if isinstance(m, ObservationNormaliser)]
         self.counters = _Counters()
         self.newest_checkpoint: Path | None = None
 
@@ -240,7 +241,7 @@ class Trainer:
             self.collector.begin(self.config.vec.seed + self.counters.epoch * self.vector.num_envs)
 
     def _run_epoch(self) -> Progress:
-        began = time.perf_counter()
+        began, processor_began = time.perf_counter(), time.process_time()
         settings, counters = self.config.train, self.counters
         done = counters.agent_steps / self.total_agent_steps
         # The correction for priorities is whole in the last epoch, hence the share of the epochs before the
@@ -258,6 +259,8 @@ class Trainer:
         measured = self.learner.update(self.buffer, self.coefficients)
         losses = measured.read()
         learned = time.perf_counter()
+        for normaliser in self.normalisers:
+            normaliser.take_in(self.buffer.observations)
         live_steps = int(self.buffer.live.sum())
         self._check_health(losses, live_steps)
 
@@ -268,6 +271,7 @@ class Trainer:
         score, metrics = summarise_episodes(episodes, self.config.sweep.metric)
         metrics |= {f"losses/{name}": value for name, value in losses.items()}
         metrics |= phase_metrics(seconds, learned - learning_began, total_seconds)
+        metrics |= usage_metrics(self.device, time.process_time() - processor_began, total_seconds)
         metrics["learning_rate"] = learning_rate
         return Progress(
             epoch=counters.epoch,

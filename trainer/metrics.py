@@ -61,6 +61,14 @@ def phase_metrics(seconds: PhaseSeconds, learn: float, total: float) -> dict[str
     return {f"seconds/{name}": value for name, value in named.items()}
 
 
+def usage_metrics(device: torch.device, processor_seconds: float, total_seconds: float) -> dict[str, float]:
+    """What the run uses of the machine: `usage/processors` (cores kept busy), and the device's memory on CUDA."""
+    metrics = {"usage/processors": processor_seconds / total_seconds}
+    if device.type == "cuda":
+        metrics["usage/device_memory_bytes"] = float(torch.cuda.memory_allocated(device))
+    return metrics
+
+
 def finite_only(metrics: Mapping[str, float]) -> dict[str, float]:
     """Without NaN and infinity, which neither databases nor people can use."""
     return {name: value for name, value in metrics.items() if math.isfinite(value)}

@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 from trainer.config import Config
 from trainer.envs.layout import ActionLayout, ObservationLayout
 from trainer.errors import ConfigError, InfeasibleConfigError, UnknownNameError
-from trainer.policies import FeedForward, make_distribution, make_policy
+from trainer.policies import FeedForward, ObservationNormaliser, make_distribution, make_policy
 from trainer.policies.lstm import LSTMWrapper
+from trainer.policies.numpy_actor import NumpyActor
+from trainer.ppo.rollout import act
 
 PIXELS = ObservationLayout((4, 84, 84), torch.uint8)
 VECTOR = ObservationLayout((3,), torch.float32)
@@ -229,3 +231,58 @@ def test_the_log_deviation_is_bounded() -> None:
     scores, _, _ = agent.step(torch.zeros(1, 3), ())
     assert scores[0, 2:].tolist() == [-5.0, 2.0]
     assert math.isfinite(scores.sum().item())
+
+
+@pytest.mark.parametrize("actions", [DISCRETE, MULTI, ActionLayout("discrete", sizes=(2,))])
+@pytest.mark.parametrize("activation", ["relu", "tanh"])
+@pytest.mark.parametrize("layers", [1, 2])
+def test_acting_by_numpy_equals_acting_by_torch(actions, activation, layers) -> None:
+    torch.manual_seed(0)
+    asked = config(policy__activation=activation, policy__num_layers=layers)
+    agent, distribution = make_policy(asked, VECTOR, actions), make_distribution(actions)
+    assert NumpyActor.fits(agent, distribution)
+    actor = NumpyActor(agent, distribution)
+    for _ in range(2):
+        with torch.no_grad():
+            for parameter in agent.parameters():
+                parameter.add_(torch.randn_like(parameter) * 0.3)
+            observations, noise = torch.randn(500, 3), torch.rand(500, actions.width)
+            resets = torch.zeros(500, dtype=torch.bool)
+            expected = act(agent, distribution, observations, (), resets, noise)
+            got = actor(agent, distribution, observations, (), resets, noise)
+        torch.testing.assert_close(got[1], expected[1])
+        torch.testing.assert_close(got[2], expected[2])
+        # A choice may differ only where the noise falls on a border between two, within rounding.
+        assert (got[0] == expected[0]).all(1).float().mean() > 0.995
+
+
+def test_numpy_leaves_to_torch_what_it_does_not_know() -> None:
+    distribution = make_distribution(DISCRETE)
+    for values, observations in (
+        ({"base__rnn_name": "LSTMWrapper"}, VECTOR),
+        ({"policy__activation": "gelu"}, VECTOR),
+        ({"policy__hidden_size": 1024}, VECTOR),
+        ({"policy__normalize_observations": True}, VECTOR),
+        ({}, PIXELS),
+        ({"base__policy_name": "Convolutional"}, PIXELS),
+    ):
+        assert not NumpyActor.fits(make_policy(config(**values), observations, DISCRETE), distribution)
+    gaussian = make_distribution(CONTINUOUS)
+    assert not NumpyActor.fits(make_policy(config(), VECTOR, CONTINUOUS), gaussian)
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 2**31), parts=st.lists(st.integers(1, 20), min_size=1, max_size=5))
+def test_normalisation_knows_the_mean_and_deviation_of_everything_so_far(seed, parts) -> None:
+    g = torch.Generator().manual_seed(seed)
+    normaliser = ObservationNormaliser(3)
+    seen = [torch.randn(2, count, 3, generator=g) * 5 + 100 for count in parts]
+    for rollout in seen:
+        normaliser.take_in(rollout)
+    whole = torch.cat([rollout.reshape(-1, 3) for rollout in seen]).double()
+    torch.testing.assert_close(normaliser.mean.double(), whole.mean(0), rtol=1e-4, atol=1e-3)
+    torch.testing.assert_close(normaliser.variance.double(), whole.var(0, correction=0), rtol=1e-2, atol=1e-2)
+    expected = (whole - whole.mean(0)) / (whole.var(0, correction=0) + 1e-8).sqrt()
+    torch.testing.assert_close(
+        normaliser(whole.float()).double(), expected.clamp(-10, 10), atol=0.1, rtol=0.1
+    )

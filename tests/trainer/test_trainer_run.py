@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -9,7 +10,14 @@ import torch
 
 from trainer import evaluate, train
 from trainer.checkpoint import list_checkpoints, load_checkpoint
-from trainer.errors import CheckpointError, DeviceError, NotFiniteError
+from trainer.errors import (
+    CheckpointError,
+    DeviceError,
+    EnvironmentFault,
+    FailureKind,
+    MemoryExhaustedError,
+    NotFiniteError,
+)
 from trainer.records import Directive, RunStatus
 
 if TYPE_CHECKING:
@@ -106,7 +114,7 @@ def test_the_same_seed_gives_the_same_bits(corridor_config, make_corridor, tmp_p
 @pytest.mark.parametrize("rnn", [None, "LSTMWrapper"])
 @pytest.mark.parametrize("stop_at", [1, 5, 11])
 def test_a_resumed_run_ends_bit_identical(corridor_config, make_corridor, tmp_path, rnn, stop_at) -> None:
-    config = corridor_config.override({"base.rnn_name": rnn})
+    config = corridor_config.override({"base.rnn_name": rnn, "policy.normalize_observations": stop_at == 5})
     whole = train(config, folder=tmp_path / "whole", vector=make_corridor())
     first = train(
         config,
@@ -225,3 +233,51 @@ def test_evaluation_on_a_real_environment(tmp_path) -> None:
     cut = evaluate(config, result.checkpoint, episodes=3, max_steps=4)
     assert cut.truncated_episodes == 3
     assert cut.scores == (4.0, 4.0, 4.0)
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind"),
+    [
+        (MemoryError(), FailureKind.OUT_OF_MEMORY),
+        (
+            RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"),
+            FailureKind.OUT_OF_MEMORY,
+        ),
+        (torch.OutOfMemoryError("CUDA out of memory"), FailureKind.OUT_OF_DEVICE_MEMORY),
+    ],
+)
+def test_running_out_of_memory_says_what_to_lower(corridor_config, make_corridor, fault, kind) -> None:
+    class Greedy(make_corridor):
+        def send(self, actions) -> None:
+            raise fault
+
+    with pytest.raises(MemoryExhaustedError, match="Lower") as caught:
+        train(corridor_config, vector=Greedy())
+    assert caught.value.failure_kind is kind
+
+
+def test_other_faults_keep_their_traceback(corridor_config, make_corridor) -> None:
+    class Broken(make_corridor):
+        def send(self, actions) -> None:
+            raise RuntimeError("a bug")
+
+    with pytest.raises(RuntimeError, match="a bug"):
+        train(corridor_config, vector=Broken())
+
+
+def test_an_environment_without_agents_is_a_fault(corridor_config, make_corridor) -> None:
+    class Empty(make_corridor):
+        def recv(self):
+            batch = super().recv()
+            self.current = replace(batch, live=torch.zeros_like(batch.live))
+            return self.current
+
+    with pytest.raises(EnvironmentFault, match="absent"):
+        train(corridor_config, vector=Empty())
+
+
+def test_a_batch_that_is_no_multiple_of_the_agents_is_rounded_up(corridor_config, make_corridor) -> None:
+    config = corridor_config.override({"train.batch_size": 40, "train.minibatch_size": 8})
+    listener = Listener()
+    train(config, listener, vector=make_corridor())
+    assert listener.seen[0].agent_steps == 64

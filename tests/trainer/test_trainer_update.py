@@ -8,13 +8,12 @@ import pytest
 import torch
 from torch import nn
 
-from trainer import train
+from trainer import acceleration, train
 from trainer.checkpoint import load_checkpoint
 from trainer.envs.layout import ActionLayout, ObservationLayout
 from trainer.errors import InfeasibleConfigError
 from trainer.policies import FeedForward, make_compute, make_distribution, make_policy
 from trainer.policies.precision import AutocastAgent, CastCompute
-from trainer.ppo import compilation
 from trainer.ppo.buffer import RolloutBuffer
 from trainer.ppo.update import Coefficients, Learner, Plan
 
@@ -241,10 +240,10 @@ class TestCompilation:
             return real(function, backend=backend, **rest)
 
         monkeypatch.setattr(torch, "compile", compile_by_counting)
-        compilation._compiled.cache_clear()
+        acceleration._compiled.cache_clear()
         torch._dynamo.reset()
         yield made
-        compilation._compiled.cache_clear()
+        acceleration._compiled.cache_clear()
         torch._dynamo.reset()
 
     def test_trials_with_other_hyperparameters_share_one_compilation(
@@ -284,11 +283,11 @@ class TestCompilation:
             raise RuntimeError("there is no compiler")
 
         monkeypatch.setattr(torch, "compile", functools.partial(_compile_with, torch.compile, backend))
-        compilation._compiled.cache_clear()
+        acceleration._compiled.cache_clear()
         config = corridor_config.override({"train.compile": True})
         with pytest.raises(InfeasibleConfigError, match="cannot be compiled"):
             train(config, vector=make_corridor())
-        compilation._compiled.cache_clear()
+        acceleration._compiled.cache_clear()
 
 
 def _compile_with(real, backend, function, *, mode, **rest):

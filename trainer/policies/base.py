@@ -142,6 +142,45 @@ class Head(nn.Module):
         return scores, values
 
 
+class ObservationNormaliser(nn.Module):
+    """Observations to mean 0 and deviation 1, by the statistics of all so far, within bounds.
+
+    The statistics are buffers: they travel with the weights, into checkpoints and evaluations. They are
+        updated from
+    whole rollouts between epochs (`take_in`), never inside a forward pass, so that acting and learning see
+    the same numbers. Chan, Golub and LeVeque's parallel update (1979).
+    """
+
+    LIMIT = 10.0
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.mean: torch.Tensor
+        self.variance: torch.Tensor
+        self.count: torch.Tensor
+        self.register_buffer("mean", torch.zeros(size))
+        self.register_buffer("variance", torch.ones(size))
+        self.register_buffer("count", torch.zeros((), dtype=torch.float64))
+
+    def forward(self, flat: torch.Tensor) -> torch.Tensor:
+        """(B, size) → the same, normalised."""
+        normal = (flat.float() - self.mean.float()) * (self.variance.float() + 1e-8).rsqrt()
+        return normal.clamp(-self.LIMIT, self.LIMIT)
+
+    @torch.no_grad()
+    def take_in(self, observations: torch.Tensor) -> None:
+        """Count a rollout's observations (..., *O) in."""
+        flat = observations.reshape(-1, self.mean.shape[0]).to(self.mean.device, torch.float64)
+        number = float(flat.shape[0])
+        total = self.count + number
+        difference = flat.mean(0) - self.mean
+        spread = self.variance * self.count + flat.var(0, correction=0) * number
+        spread += difference.square() * self.count * number / total
+        self.mean.add_(difference * number / total)
+        self.variance.copy_(spread / total)
+        self.count.copy_(total)
+
+
 def initialise(layer: nn.Module, gain: float = 2.0**0.5) -> nn.Module:
     """Orthogonal weights and zero biases, as PPO's published implementations have them."""
     if isinstance(layer, nn.Linear | nn.Conv2d):

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from trainer.errors import ConfigError, Place
-from trainer.policies.base import Head, initialise
+from trainer.policies.base import Head, ObservationNormaliser, initialise
 
 if TYPE_CHECKING:
     from trainer.vector.base import ActionLayout, ObservationLayout
@@ -24,8 +24,8 @@ NARROW_INPUT = 16
 class NarrowLinear(nn.Linear):
     """A layer for few inputs, whose weight gradient is computed the quick way round.
 
-    The gradient (out, in) of a layer with four inputs takes BLAS six times as long as its transpose (in, out), and
-    which of them autograd asks for follows the weight's layout in the forward pass.
+    The gradient (out, in) of a layer with four inputs takes BLAS six times as long as its transpose (in,
+    out), and which of them autograd asks for follows the weight's layout in the forward pass.
     """
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
@@ -43,6 +43,7 @@ class Policy(nn.Module):
         hidden_size: width of every layer.
         num_layers: hidden layers, at least one.
         activation: relu, tanh, gelu or silu.
+        normalize_observations: to mean 0 and deviation 1 by running statistics, which are part of the policy.
     """
 
     casts_inputs = True
@@ -55,6 +56,7 @@ class Policy(nn.Module):
         hidden_size: int = 128,
         num_layers: int = 1,
         activation: str = "relu",
+        normalize_observations: bool = False,
     ) -> None:
         super().__init__()
         if activation not in ACTIVATIONS:
@@ -66,7 +68,9 @@ class Policy(nn.Module):
             )
         self.hidden_size = hidden_size
         self.scale = 1 / 255 if observation_layout.dtype == torch.uint8 else 1.0
-        widths = [math.prod(observation_layout.shape)] + [hidden_size] * num_layers
+        size = math.prod(observation_layout.shape)
+        self.normaliser = ObservationNormaliser(size) if normalize_observations else None
+        widths = [size] + [hidden_size] * num_layers
         layers: list[nn.Module] = []
         for width, next_width in pairwise(widths):
             kind = NarrowLinear if width <= NARROW_INPUT else nn.Linear
@@ -76,7 +80,10 @@ class Policy(nn.Module):
 
     def encode_observations(self, observations: torch.Tensor) -> torch.Tensor:
         """(B, *O) → (B, hidden_size)."""
-        flat = observations.flatten(1).to(cast("nn.Linear", self.layers[0]).weight.dtype)
+        flat = observations.flatten(1)
+        if self.normaliser is not None:
+            flat = self.normaliser(flat)
+        flat = flat.to(cast("nn.Linear", self.layers[0]).weight.dtype)
         hidden: torch.Tensor = self.layers(flat if self.scale == 1.0 else flat * self.scale)
         return hidden
 

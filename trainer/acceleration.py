@@ -1,7 +1,7 @@
-"""The two functions in which the networks run, through torch.compile.
+"""The two functions in which the networks run: as they are, by NumPy, or through torch.compile.
 
-Both take everything that changes as arguments, hyperparameters as tensors among them, and are compiled once a
-process
+What is compiled takes everything that changes as arguments, hyperparameters as tensors among them, and is
+compiled once a process
 and mode: a warm worker's next trial finds them ready.
 """
 
@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import functools
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
 from trainer.errors import InfeasibleConfigError, Place
+from trainer.policies.numpy_actor import NumpyActor
 from trainer.ppo.rollout import act
 from trainer.ppo.update import backpropagate_piece, backpropagate_through, piece_loss
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from trainer.config import TrainSection
+    from trainer.policies import ActionDistribution, Agent
+    from trainer.policies.sampling import DiscreteActions
 
 
 @functools.cache
@@ -29,9 +32,13 @@ def _compiled(function: Callable[..., Any], mode: str, *, fullgraph: bool) -> Ca
     return compiled
 
 
-def hot_functions(settings: TrainSection) -> tuple[Callable[..., Any], Callable[..., Any]]:
-    """How to act and how to backpropagate a loss: as they are, or compiled where `train.compile` says so."""
+def hot_functions(
+    settings: TrainSection, agent: Agent, distribution: ActionDistribution
+) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """How an agent acts and how its loss is backpropagated: the one place where the quick ways are chosen."""
     if not settings.compile:
+        if NumpyActor.fits(agent, distribution):
+            return NumpyActor(agent, cast("DiscreteActions", distribution)), backpropagate_piece
         return act, backpropagate_piece
     mode, fullgraph = settings.compile_mode, settings.compile_fullgraph
     compiled_loss = _compiled(piece_loss, mode, fullgraph=fullgraph)
