@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import uuid
+import warnings
 from dataclasses import replace
 
 import pytest
@@ -29,8 +30,37 @@ def simulated_behaviour(assignment):
             yield replace(epoch, seconds=float(env.get("seconds", 0.01)))
 
 
-@pytest.fixture(params=["local", "simulated"])
+@pytest.fixture(scope="session")
+def ray_address():
+    """A real cluster of this machine, of two nodes with one core each."""
+    pytest.importorskip("ray")
+    from ray.cluster_utils import Cluster
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+        cluster.add_node(num_cpus=1)
+        cluster.wait_for_nodes()
+        yield cluster.address
+        cluster.shutdown()
+
+
+RAY = [pytest.param(name, marks=pytest.mark.slow) for name in ("ray", "ray without shared folders")]
+
+
+@pytest.fixture(params=["local", "simulated", *RAY])
 def launcher(request):
+    if request.param.startswith("ray"):
+        from sweeper.launchers.ray_cluster import RayLauncher
+
+        made = RayLauncher(
+            address=request.getfixturevalue("ray_address"),
+            shared_folders=request.param == "ray",
+            servant="planted_worker:Pretender",
+        )
+        yield made
+        made.close()
+        return
     if request.param == "local":
         made = LocalLauncher(SlotPlan((None, None), 1), worker_module="planted_worker")
     else:

@@ -85,6 +85,8 @@ def play(env, seed=SEED, steps=STEPS):
                 ):
                     finals.append((step, batch.first_row + int(row), final.clone()))
             if batch.episodes is not None:
+                ends = (batch.terminated | batch.truncated).nonzero().flatten()
+                assert torch.equal(batch.episodes.rows, ends)
                 extras = {name: values.tolist() for name, values in batch.episodes.extra.items()}
                 episodes.append(
                     (step, batch.episodes.returns.tolist(), batch.episodes.lengths.tolist(), extras)

@@ -114,7 +114,7 @@ class TensorVectorEnv(VectorEnv):
             rows = self._rows(envs)
             lengths = self._per_agent(env.steps[envs])
             extras = {name: self._per_agent(values[envs]).double().cpu() for name, values in extra.items()}
-            episodes = EpisodeStats(self._returns[rows].cpu(), lengths.cpu(), extras)
+            episodes = EpisodeStats(self._returns[rows].cpu(), lengths.cpu(), extras, rows.cpu())
             self._returns[rows] = 0.0
             env.steps[envs] = 0
             env.start(envs)

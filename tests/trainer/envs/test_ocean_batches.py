@@ -39,7 +39,8 @@ def play(env, rows, steps=STEPS, begin=0):
         batch = env.recv()
         fields = (batch.observations, batch.rewards, batch.terminated, batch.truncated)
         final = None if batch.final_observations is None else batch.final_observations.observations.clone()
-        episodes = None if batch.episodes is None else (batch.episodes.returns, batch.episodes.lengths)
+        told = batch.episodes
+        episodes = None if told is None else (told.returns, told.lengths, told.rows)
         seen.append((*(field.clone() for field in fields), final, episodes))
         env.send(actions_for(env, step, rows))
     return seen
@@ -119,7 +120,7 @@ class TestEveryEnvironment:
             if episodes is not None:
                 total += float(running[ended].sum())
                 counted += float(episodes[0].sum())
-                assert len(episodes[0]) == int(ended.sum())
+                assert torch.equal(episodes[2], ended.nonzero().flatten())
                 running[ended] = 0.0
         assert counted == pytest.approx(total, rel=1e-5, abs=1e-4)
 
