@@ -146,9 +146,8 @@ class ObservationNormaliser(nn.Module):
     """Observations to mean 0 and deviation 1, by the statistics of all so far, within bounds.
 
     The statistics are buffers: they travel with the weights, into checkpoints and evaluations. They are
-        updated from
-    whole rollouts between epochs (`take_in`), never inside a forward pass, so that acting and learning see
-    the same numbers. Chan, Golub and LeVeque's parallel update (1979).
+    updated from whole rollouts between epochs (`take_in`), never inside a forward pass, so that acting and
+    learning see the same numbers. Chan, Golub and LeVeque's parallel update (1979).
     """
 
     LIMIT = 10.0

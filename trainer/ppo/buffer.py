@@ -1,8 +1,7 @@
 """One batch of experience.
 
 A buffer is time first: column s of (T, S) is a segment, T successive steps of one row. When S is a multiple
-    of the
-rows, a row fills several segments one after the other (rounds): round r of row n is column r N + n.
+of the rows, a row fills several segments one after the other (rounds): round r of row n is column r N + n.
 """
 
 from __future__ import annotations

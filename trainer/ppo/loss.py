@@ -1,8 +1,7 @@
 """PPO's losses: Schulman et al., "Proximal policy optimization algorithms" (2017), equations 7 and 9.
 
-Every mean is a sum over the live steps divided by a weight that the caller gives: the number of live steps of
-    the
-whole minibatch, so that pieces of a minibatch add up to the whole (gradient accumulation).
+Every mean is a sum over the live steps divided by a weight that the caller gives: the number of live steps
+of the whole minibatch, so that pieces of a minibatch add up to the whole (gradient accumulation).
 """
 
 from __future__ import annotations
