@@ -64,11 +64,12 @@ def observe(history: History, downsample: int) -> Points:
 def _rows(history: History, trial: Trial, downsample: int) -> list[tuple[NDArray[np.float64], float, float]]:
     by_steps = history.goal.cost == "agent_steps"
     searched = STEPS in history.space.names
-    picked = np.unique(np.linspace(0, len(trial.curve) - 1, downsample + 1)[1:].round().astype(int))
+    if not trial.curve:
+        return []
+    ends = np.linspace(0, len(trial.curve), downsample + 1)[1:]
+    picked = np.unique(np.ceil(ends - 1e-9).astype(int) - 1)
     rows = []
     for index in picked if searched else picked[-1:]:
-        if index < 0:
-            continue
         point = trial.curve[index]
         level = history.goal.level(trial, point.agent_steps)
         if level is None:

@@ -16,7 +16,7 @@ from tests_methods import DISCRETE, SECTIONS, TOTAL, Simulation, build_config
 from sweeper.errors import SearchError
 from sweeper.methods import make_method
 from sweeper.methods.registry import OWN, PRUNERS, SAMPLERS
-from sweeper.records import Observation, Resume, Start, Trial, TrialState
+from sweeper.records import Observation, Resume, Start, Suggestion, Trial, TrialState
 from sweeper.space import SearchSpace
 from trainer.errors import FailureKind, UnknownNameError
 
@@ -279,3 +279,38 @@ def test_percentile_sees_ranks_only():
 
 def _bowl(values, space):
     return 1.0 - sum((p.to_unit(values[p.name]) - 0.3) ** 2 for p in space.parameters)
+
+
+@pytest.mark.parametrize("method", ["thaw", "tpe", "protein"])
+def test_a_warm_start_shows_where_it_was_good(method):
+    sections = {name: SECTIONS[name] for name in ("train.learning_rate", "train.gamma")}
+    earlier = Simulation(build_config(method, "none", sections))
+    for _ in range(40):
+        earlier.step()
+    config = build_config(method, "promotion", sections)
+    space = SearchSpace.from_config(config)
+    warm = make_method(config, space, 9, earlier=earlier.snapshots())
+    first = [
+        Trial(i, f"u{i}", TrialState.RUNNING, p.values, total_agent_steps=TOTAL)
+        for i, p in enumerate(space.first_points())
+    ]
+    decision = warm.next(first)
+    # An earlier study's trials can be learnt from, never continued.
+    assert isinstance(decision, Start)
+    assert _bowl(decision.values, space) > 0.7
+
+
+def test_enqueued_points_come_after_the_first_ones():
+    config = build_config("thaw")
+    space = SearchSpace.from_config(config)
+    wanted = {p.name: p.from_unit(0.9) for p in space.parameters}
+    method = make_method(config, space, 0, enqueued=[Suggestion(wanted, "enqueued")])
+    trials, sources = [], []
+    for number in range(4):
+        decision = method.next(tuple(trials))
+        sources.append(decision.source)
+        trials.append(
+            Trial(number, f"u{number}", TrialState.RUNNING, decision.values, total_agent_steps=TOTAL)
+        )
+    assert sources == ["config", "means", "enqueued", "thaw"]
+    assert trials[2].values == wanted
