@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 import torch
 
 from trainer.envs.ocean.recipe import OceanRecipe
-from trainer.envs.recipe import MULTIPROCESSING, NATIVE, SERIAL, Recipe, suggestion
+from trainer.envs.recipe import MULTIPROCESSING, NATIVE, RAY, SERIAL, Recipe, suggestion
 from trainer.envs.registry import make_recipe
 from trainer.errors import EnvironmentMakeError, InfeasibleConfigError, Place
 from trainer.records import EnvironmentFacts
+from trainer.vector.actors import RayVectorEnv
 from trainer.vector.local import LocalVectorEnv
 from trainer.vector.processes import MultiprocessingVectorEnv
 from trainer.vector.tensors import TensorVectorEnv
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from trainer.config.sections import VecSection
     from trainer.vector.base import VectorEnv
 
-BACKENDS = (SERIAL, MULTIPROCESSING, NATIVE)
+BACKENDS = (SERIAL, MULTIPROCESSING, RAY, NATIVE)
 
 
 def choose_backend(recipe: Recipe, asked: str) -> str:
@@ -60,7 +61,7 @@ def probe(config: Config) -> EnvironmentFacts:
     return EnvironmentFacts(
         agents_per_env=recipe.agents_per_env,
         backend=backend,
-        can_step_half=backend == MULTIPROCESSING,
+        can_step_half=backend in (MULTIPROCESSING, RAY),
         observation=recipe.observation_layout.describe(),
         action=recipe.action_layout.describe(),
         env_keys=recipe.env_keys,
@@ -83,6 +84,11 @@ def make_vector(config: Config, device: torch.device | str, num_threads: int | N
             where,
             zero_copy=config.vec.zero_copy,
             timeout_seconds=config.vec.timeout_seconds,
+        )
+    if backend == RAY:
+        num_workers, batch_envs = divide(config.vec)
+        return RayVectorEnv(
+            recipe, num_envs, num_workers, batch_envs, where, timeout_seconds=config.vec.timeout_seconds
         )
     if isinstance(recipe, OceanRecipe):
         return TensorVectorEnv(recipe.make_batch(num_envs, where))

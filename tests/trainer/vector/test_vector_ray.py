@@ -1,0 +1,100 @@
+"""The Ray backend: the same trajectories, the same faults, and nobody else's Ray shut down."""
+
+from __future__ import annotations
+
+import warnings
+
+import pytest
+import torch
+
+from trainer.config import Config
+from trainer.errors import EnvironmentFault
+from trainer.vector import make_vector
+
+ray = pytest.importorskip("ray", reason="the extra ray is not installed")
+
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
+
+
+def make_config(name, backend, env=None, **vec):
+    vec = {"num_envs": 4, "num_workers": 2, "timeout_seconds": 120, **vec, "backend": backend}
+    return Config(base={"env_name": f"planted_environments:{name}"}, env=env or {}, vec=vec)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def somebody_elses_ray():
+    """One Ray for all tests: starting it takes seconds."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="error")
+    yield
+    ray.shutdown()
+
+
+def play(env, steps=30):
+    env.reset(7)
+    seen = []
+    for step in range(steps):
+        for _ in range(env.num_agents // env.batch_agents):
+            batch = env.recv()
+            told = batch.episodes
+            seen.append(
+                (
+                    batch.first_row,
+                    batch.observations.tolist(),
+                    batch.rewards.tolist(),
+                    batch.truncated.tolist(),
+                    None if told is None else (told.rows.tolist(), told.returns.tolist()),
+                    None
+                    if batch.final_observations is None
+                    else batch.final_observations.observations.tolist(),
+                )
+            )
+            env.send(torch.full((batch.num_rows, env.action_layout.width), step % 2))
+    return seen
+
+
+@pytest.mark.parametrize(("name", "batch_size"), [("make_countdown", 4), ("Meeting", 2)])
+def test_trajectories_are_those_of_worker_processes(name, batch_size):
+    played = {}
+    for backend in ("Multiprocessing", "Ray"):
+        env = make_vector(make_config(name, backend, batch_size=batch_size), "cpu")
+        try:
+            played[backend] = play(env)
+            assert play(env) == played[backend]
+        finally:
+            env.close()
+    assert played["Ray"] == played["Multiprocessing"]
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        ("raise", "planted in step"),
+        ("die", "died"),
+        ("nan reward", "NaN or infinite reward"),
+        ("hang", "has not answered for 3 seconds"),
+    ],
+)
+def test_faults(fault, said):
+    env = {"fault": fault, "victim": 102}
+    timeout = 3.0 if fault == "hang" else 60.0
+    vector = make_vector(make_config("Faulty", "Ray", env, timeout_seconds=timeout, num_workers=4), "cpu")
+    try:
+        vector.reset(100)
+        with pytest.raises(EnvironmentFault) as caught:  # noqa: PT012 - it comes in one of the steps
+            for _ in range(6):
+                vector.recv()
+                vector.send(torch.full((4, 1), 3))
+    finally:
+        vector.close()
+    assert said in str(caught.value)
+    assert "Environment 2 (Ray)" in str(caught.value)
+    assert "after the action" in str(caught.value)
+
+
+def test_a_ray_that_runs_already_is_left_running():
+    env = make_vector(make_config("make_countdown", "Ray"), "cpu")
+    env.close()
+    env.close()
+    assert ray.is_initialized()
