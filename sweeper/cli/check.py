@@ -99,6 +99,8 @@ class _Findings:
         # Without the environment nobody knows its backend: auto stays auto.
         facts = EnvironmentFacts(backend="auto") if self.survey is None else self.survey.environment
         cuda = bool(usable_gpus()) if self.survey is None else self.survey.cuda_available
+        if self.survey is None:
+            self.notes.append("The environment was not made: one agent in each is assumed.")
         try:
             self.resolution = resolve(self.config, facts, cuda)
             self.notes += self.resolution.notes

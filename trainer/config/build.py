@@ -162,7 +162,7 @@ class _Builder:
             if given is not None and given.origin.kind == COMMAND_LINE:
                 self.notes.append(f"{name} is given on the command line: it is not swept.")
                 continue
-            spec = self.parameter(name, keys, _is_whole(name, sections))
+            spec = self.parameter(name, keys, _is_whole(name, keys, sections))
             if spec is not None:
                 specs[name] = spec
         return specs
@@ -276,13 +276,19 @@ def _takes_one_number(name: str) -> bool:
     return known is not None and "a whole number" in known.kind
 
 
-def _is_whole(name: str, sections: Mapping[str, Mapping[str, Any]]) -> bool:
+def _is_whole(name: str, keys: Mapping[str, Any], sections: Mapping[str, Mapping[str, Any]]) -> bool:
+    """Whether a parameter's values are whole numbers: as the schema says, and without one as the file writes them.
+
+    `reward = -1` swept from -1 to 0 means a real number: only a range of at least three whole numbers counts.
+    """
     known = schema.entries().get(name)
     if known is not None:
         return known.whole
     section, _, key = name.partition(".")
-    value = sections.get(section, {}).get(key)
-    return isinstance(value, int) and not isinstance(value, bool)
+    written = (sections.get(section, {}).get(key), keys.get("min"), keys.get("max"))
+    if any(not isinstance(number, int) or isinstance(number, bool) for number in written):
+        return False
+    return int(written[2] or 0) - int(written[1] or 0) >= 2
 
 
 def _shown(value: object) -> str:

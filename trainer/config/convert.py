@@ -96,7 +96,9 @@ def _validated(entries: Mapping[str, Entry]) -> dict[str, Any]:
     for name, entry in entries.items():
         check_name(name, entry.origin.place)
     complete = {name: entry for name, entry in entries.items() if not _is_incomplete(name, entries)}
-    return {name: value for name, value in build_config(complete).values_by_name().items() if name in complete}
+    return {
+        name: value for name, value in build_config(complete).values_by_name().items() if name in complete
+    }
 
 
 def _is_incomplete(name: str, entries: Mapping[str, Entry]) -> bool:

@@ -95,7 +95,8 @@ one further out is clipped with a warning. `scale` is the half-width around the 
 (log_normal only) is 1 / log2(max / min). The method `Random` draws over the whole space, with
 `random_scale = True` around the centre by `scale`.
 
-A key of `[env]`, `[policy]` or `[rnn]` counts as whole where the config's own value is a whole number.
+A key of `[env]`, `[policy]` or `[rnn]` counts as whole where the config's own value and both bounds are written as
+whole numbers and at least three lie in the range; elsewhere `int_uniform` and `uniform_pow2` give whole numbers.
 
 ## Auto, and what must divide what
 

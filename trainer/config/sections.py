@@ -174,7 +174,10 @@ class TrainSection(Section):
 class SweepKeys(Section):
     """The keys of `[sweep]` itself; the swept parameters stand in `[sweep.SECTION.KEY]`."""
 
-    method: Text = Field("tpe", description="Search method; puffer-sweep's documentation lists them.")
+    method: Text = Field(
+        "thaw",
+        description="Search method: thaw (this project's own), tpe, gp, random …; docs/search.md lists all.",
+    )
     metric: Text = Field("score", description="The metric of the environment that is optimised.")
     goal: Goal = Field("maximize", description="Whether a larger or a smaller metric is better.")
     metric_distribution: MetricDistribution = Field(

@@ -146,7 +146,7 @@ def test_names_with_a_slash_of_their_own(folder: Path) -> None:
 
 
 def test_shipped_files_are_found_from_anywhere(folder: Path) -> None:
-    assert load_config("breakout").base.package == "atari"
+    assert load_config("atari/breakout").base.package == "atari"
     assert load_config("atari/pong").base.env_name == "pong"
     assert load_config("gymnasium/CartPole-v1").base.policy_name == "Policy"
 
@@ -306,12 +306,12 @@ def _gamma_and_origin(config: Config) -> tuple[float, str, bool]:
     return (
         config.train.gamma,
         str(config.origin("train.gamma")),
-        config == load_config("breakout").override({"train.gamma": 0.5}),
+        config == load_config("atari/breakout").override({"train.gamma": 0.5}),
     )
 
 
 def test_a_config_pickles_and_crosses_a_spawn() -> None:
-    config = load_config("breakout").override({"train.gamma": 0.5})
+    config = load_config("atari/breakout").override({"train.gamma": 0.5})
     again = pickle.loads(pickle.dumps(config))
     assert again == config
     assert again.origin("train.gamma") == config.origin("train.gamma")

@@ -143,6 +143,11 @@ def test_whole_where_the_settings_type_is(tmp_path: Path) -> None:
     frames = section("env.frameskip", distribution="uniform", min=1, max=10)
     assert not load(tmp_path, frames).sweep.parameters["env.frameskip"].whole
     assert load(tmp_path, "[env]\nframeskip = 4\n" + frames).sweep.parameters["env.frameskip"].whole
+    assert not load(tmp_path, "[env]\nframeskip = 4.0\n" + frames).sweep.parameters["env.frameskip"].whole
+    reward = section("env.reward", distribution="uniform", min=-1, max=0)
+    assert not load(tmp_path, "[env]\nreward = -1\n" + reward).sweep.parameters["env.reward"].whole
+    reward = section("env.reward", distribution="uniform", min=0.25, max=0.5)
+    assert not load(tmp_path, "[env]\nreward = 0\n" + reward).sweep.parameters["env.reward"].whole
     assert not load(tmp_path, "[env]\nframeskip = True\n" + frames).sweep.parameters["env.frameskip"].whole
 
 

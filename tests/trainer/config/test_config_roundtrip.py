@@ -44,6 +44,7 @@ def values_of(name: str) -> st.SearchStrategy[Any]:
 
 def lists_of(name: str) -> st.SearchStrategy[Any]:
     return {
+        "train.restarts": st.lists(st.integers(0, 9), max_size=3).map(tuple),
         "sweep.gpus": st.just("auto") | st.lists(st.integers(0, 7), max_size=3).map(tuple),
         "sweep.objectives": st.sampled_from([("score",), ("score", "cost"), ("cost",)]),
         "sweep.sweep_only": st.none() | st.just(()),

@@ -44,7 +44,7 @@ def test_an_installed_copy_finds_them(wheel: Path, tmp_path: Path) -> None:
         archive.extractall(tmp_path / "site")
     probe = (
         "import trainer.config as c; from trainer.config.files import default_path\n"
-        "print(default_path()); print(c.load_config('breakout').base.package)\n"
+        "print(default_path()); print(c.load_config('atari/breakout').base.package)\n"
     )
     answer = subprocess.run(
         [sys.executable, "-c", probe],
