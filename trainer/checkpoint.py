@@ -33,7 +33,7 @@ class Checkpoint:
         agent, optimizer: their state dictionaries.
         epoch, agent_steps, uptime_seconds: the counters.
         random: generator name → its state.
-        collector: where each row stands: the agent's states, resets, and the batch that waits for an answer.
+        collector: where each row stands: the agent's states, and which rows begin an episode.
         vector: the environments' own state, None where they cannot give it (then a resume begins new
             episodes).
     """

@@ -61,6 +61,9 @@ class Corridor(VectorEnv):
         self.position = self._start(self.num_envs)
         self.clock.zero_()
         self.paid.zero_()
+        self._begin()
+
+    def _begin(self) -> None:
         self.current = None
         size = self.batch_agents
         none = torch.zeros(size, dtype=torch.bool)
@@ -135,6 +138,7 @@ class Corridor(VectorEnv):
     def load_state_dict(self, state: dict[str, torch.Tensor]) -> None:
         self.position, self.clock, self.paid = (state[name].clone() for name in ("position", "clock", "paid"))
         self.generator.set_state(state["generator"])
+        self._begin()
 
 
 @pytest.fixture

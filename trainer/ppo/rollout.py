@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -132,32 +132,20 @@ class Collector:
 
     def state_dict(self) -> dict[str, Any]:
         """Where every row stands between two rollouts, for a checkpoint."""
-        held = self.held
-        return {
-            "state": list(self.state),
-            "resets": self.resets,
-            "observations": None if held is None or self.num_groups > 1 else held.observations.cpu(),
-        }
+        return {"state": list(self.state), "resets": self.resets}
 
     def resume(
         self, seed: int, saved: Mapping[str, Any], vector_state: dict[str, torch.Tensor] | None
     ) -> None:
         """Go on from `state_dict` and the environments' state where there is one, else with new episodes."""
         self.begin(seed)
-        if vector_state is None or saved["observations"] is None:
+        if vector_state is None or self.num_groups > 1:
             return
-        batch = self.vector.recv()
         self.vector.load_state_dict(vector_state)
-        device = self.generator.device
         for kept, part in zip(self.state, saved["state"], strict=True):
             kept.copy_(part)
         self.resets.copy_(saved["resets"])
-        self.held = replace(
-            batch,
-            observations=saved["observations"].to(device),
-            final_observations=None,
-            episodes=None,
-        )
+        self.held = self.vector.recv()
 
     def collect(self, buffer: RolloutBuffer) -> tuple[Episodes, PhaseSeconds]:
         """Fill a buffer; on return every field of it is set.

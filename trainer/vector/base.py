@@ -143,7 +143,7 @@ class VectorEnv(ABC):
         return None
 
     def load_state_dict(self, state: dict[str, torch.Tensor]) -> None:
-        """Put back what `state_dict` gave."""
+        """Put back what `state_dict` gave; comes after `reset`. The next `recv` has no rewards and no ends."""
         raise RuntimeError(
             f"{type(self).__name__} cannot restore its state ({len(state)} tensors)"
         )  # pragma: no cover
