@@ -125,8 +125,9 @@ class Faulty(Countdown):
 class Meeting:
     """PettingZoo's parallel interface: agent k leaves after k + 2 steps; `late` is there from step 1 to 3 only."""
 
-    possible_agents = ["a", "b", "late"]
-    metadata = {}
+    def __init__(self):
+        self.possible_agents = ["a", "b", "late"]
+        self.metadata = {}
 
     def observation_space(self, agent):
         return spaces.Box(-100, 100, (2,), np.float32)

@@ -153,16 +153,30 @@ class AtariRecipe(Recipe):
         """One ALE vector environment with exactly `num_threads` threads."""
         return AtariShard(self, num_envs, num_threads)
 
+    @property
+    def camera_layout(self) -> ObservationLayout:
+        """Of the picture that `make_camera` sees."""
+        import torch
+
+        return ObservationLayout((3, 210, 160), torch.uint8, 0.0, 255.0)
+
+    def make_camera(self) -> Shard:
+        """One game in colour and full size, which plays the same as the policy's for the same seed."""
+        return AtariShard(self, 1, 1, camera=True)
+
 
 class AtariShard(Shard):
     """One ALE vector environment. Shards seeded `seed + i` equal one environment of all their sizes."""
 
-    def __init__(self, recipe: AtariRecipe, num_envs: int, num_threads: int) -> None:
+    def __init__(self, recipe: AtariRecipe, num_envs: int, num_threads: int, *, camera: bool = False) -> None:
         from ale_py import Action
         from ale_py.vector_env import AtariVectorEnv
         from gymnasium.vector import AutoresetMode
 
         settings = recipe.settings
+        height, width = (210, 160) if camera else (settings.size, settings.size)
+        stack = 1 if camera else settings.stack
+        grayscale = settings.grayscale and not camera
         self.num_envs = num_envs
         self.cursor = np.full(1, -1, np.int64)
         self._env: AtariVectorEnv | None = AtariVectorEnv(
@@ -173,10 +187,10 @@ class AtariShard(Shard):
             max_num_frames_per_episode=settings.max_frames,
             repeat_action_probability=settings.repeat_action_probability,
             full_action_space=settings.full_action_space,
-            img_height=settings.size,
-            img_width=settings.size,
-            grayscale=settings.grayscale,
-            stack_num=settings.stack,
+            img_height=height,
+            img_width=width,
+            grayscale=grayscale,
+            stack_num=stack,
             frameskip=settings.frameskip,
             maxpool=settings.maxpool,
             noop_max=settings.noop_max,
@@ -186,8 +200,8 @@ class AtariShard(Shard):
             use_fire_reset=settings.fire_reset,
         )
         self._clip = settings.reward_clipping
-        self._grayscale = settings.grayscale
-        self._size = settings.size
+        self._grayscale = grayscale
+        self._camera = camera
         actions = list(self._env.ale.get_action_set())
         self._recipe = recipe
         self.action_layout = ActionLayout("discrete", sizes=(len(actions),))
@@ -202,7 +216,7 @@ class AtariShard(Shard):
     @property
     def observation_layout(self) -> ObservationLayout:
         """Frames, oldest first."""
-        return self._recipe.observation_layout
+        return self._recipe.camera_layout if self._camera else self._recipe.observation_layout
 
     def reset(self, seed: int, slots: Slots) -> None:
         """Begin all games anew."""
@@ -259,10 +273,8 @@ class AtariShard(Shard):
     def _channels_first(self, frames: Array) -> Array:
         if self._grayscale:
             return frames
-        count, stack = frames.shape[:2]
-        return np.ascontiguousarray(np.moveaxis(frames, -1, 2)).reshape(
-            count, stack * 3, self._size, self._size
-        )
+        count, stack, height, width = frames.shape[:4]
+        return np.ascontiguousarray(np.moveaxis(frames, -1, 2)).reshape(count, stack * 3, height, width)
 
     def close(self) -> None:
         """Join ALE's threads."""

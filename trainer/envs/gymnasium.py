@@ -28,7 +28,7 @@ from trainer.envs.spaces import ActionCodec, ObservationCodec
 from trainer.errors import EnvironmentMakeError, MissingExtraError, Place
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from trainer.envs.layout import ActionLayout, ObservationLayout
     from trainer.envs.shard import Shard
@@ -154,6 +154,14 @@ class GymnasiumRecipe(Recipe):
         return gymnasium.make_vec(
             self._id, num_envs=num_envs, vectorization_mode="vector_entry_point", **self.values
         )
+
+    def make_filmed(self) -> tuple[Shard, Callable[[], Any] | None, float]:
+        """One environment that draws itself, its picture and its speed; no picture where it cannot draw."""
+        creator = load_env_creator(str(self._spec().entry_point))
+        if "rgb_array" not in getattr(creator, "metadata", {}).get("render_modes", ()):
+            return self.make_shard(1), None, 15.0
+        env = self.make_env("rgb_array")
+        return PythonShard([env], self.name), env.render, float(env.metadata.get("render_fps") or 30)
 
     @cached_property
     def _codecs(self) -> tuple[ObservationCodec, ActionCodec]:

@@ -138,7 +138,7 @@ class ProcgenRecipe(Recipe):
             **({} if settings.distribution_mode == "exploration" else levels),
         )
 
-    def make_shard(self, num_envs: int, *, num_threads: int = 1, native: bool = False) -> Shard:
+    def make_shard(self, num_envs: int, *, num_threads: int = 1, native: bool = False) -> ProcgenShard:
         """All games in one vector environment; Serial steps them in one thread."""
         return ProcgenShard(self, num_envs, num_threads if native else 1)
 
@@ -153,6 +153,7 @@ class ProcgenShard(Shard):
         self._recipe = recipe
         self._num_threads = min(num_threads, num_envs)
         self._games: Any = None
+        self.render_mode: str | None = None
         self._counter = EpisodeCounter(num_envs)
 
     @property
@@ -160,10 +161,15 @@ class ProcgenShard(Shard):
         """Colours first."""
         return self._recipe.observation_layout
 
+    def picture(self) -> Array:
+        """(512, 512, 3) uint8 of the first game, where `render_mode` is rgb_array."""
+        picture: Array = self._games.get_info()[0]["rgb"]
+        return picture
+
     def reset(self, seed: int, slots: Slots) -> None:
         """Make the games anew."""
         self.close()
-        self._games = self._recipe.make_games(self.num_envs, self._num_threads, seed)
+        self._games = self._recipe.make_games(self.num_envs, self._num_threads, seed, self.render_mode)
         _, observations, _ = self._games.observe()
         slots.observations[...] = np.moveaxis(observations["rgb"], -1, 1)
         slots.begin()

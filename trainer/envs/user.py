@@ -140,6 +140,13 @@ class UserRecipe(Recipe):
             rule="It returns a gymnasium Env or VectorEnv, a PettingZoo ParallelEnv or a PufferEnv.",
         )
 
+    def make_filmed(self) -> tuple[Shard, Callable[[], Any] | None, float]:
+        """One environment that draws itself, its picture and its speed; no picture where it cannot draw."""
+        env = self.make_env("rgb_array")
+        draws = getattr(env, "render_mode", None) == "rgb_array"
+        speed = float((getattr(env, "metadata", None) or {}).get("render_fps") or 30)
+        return self._wrap([env]), env.render if draws else None, speed
+
     @property
     def observation_layout(self) -> ObservationLayout:
         """From one environment that was made to look at."""

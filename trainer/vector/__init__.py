@@ -11,10 +11,12 @@ if TYPE_CHECKING:
     import torch
 
     from trainer.config import Config
+    from trainer.envs.listing import Listed
     from trainer.records import EnvironmentFacts
     from trainer.vector.base import VectorEnv
+    from trainer.vector.rendering import RenderedEnv
 
-__all__ = ["make_vector", "probe"]
+__all__ = ["list_environments", "make_render_env", "make_vector", "probe"]
 
 
 def make_vector(
@@ -46,3 +48,22 @@ def probe(config: Config) -> EnvironmentFacts:
     from trainer.vector.make import probe as look
 
     return look(config)
+
+
+def list_environments(pattern: str | None = None) -> tuple[Listed, ...]:
+    """What environments there are on this machine, by package; see `trainer.envs.listing`."""
+    from trainer.envs.listing import list_environments as find
+
+    return find(pattern)
+
+
+def make_render_env(config: Config) -> RenderedEnv:
+    """One environment with a camera; see `trainer.vector.rendering`.
+
+    Raises:
+        EnvironmentMakeError: the environment cannot be made, or cannot draw itself.
+        MissingExtraError: a package is not installed.
+    """
+    from trainer.vector.rendering import make_render_env as make
+
+    return make(config)

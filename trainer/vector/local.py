@@ -11,6 +11,8 @@ from trainer.vector.batches import BatchBuilder, actions_to_numpy, to_fault
 if TYPE_CHECKING:
     import torch
 
+    from trainer.envs.shard import Array
+
 
 class LocalVectorEnv(VectorEnv):
     """One shard in this process, every row in every batch.
@@ -87,6 +89,10 @@ class LocalVectorEnv(VectorEnv):
             raise RuntimeError("the vector environment is closed")
         if self._fault is not None:
             raise self._fault
+
+    def peek(self) -> Array:
+        """The observations as they are now, (B, *O)."""
+        return self._slots.observations
 
     def close(self) -> None:
         """Close the shard."""

@@ -145,6 +145,10 @@ class TensorVectorEnv(VectorEnv):
         rows = truncated.nonzero().flatten()
         return FinalObservations(rows, env.observe()[rows].clone()) if len(rows) else None
 
+    def peek(self) -> torch.Tensor:
+        """The observations as they are now, (B, *O)."""
+        return self._usable().observe()
+
     def close(self) -> None:
         """Let go of the environment's memory."""
         self._env = None
