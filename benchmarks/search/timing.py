@@ -1,6 +1,6 @@
 """How long a decision of the project's own method takes.
 
-    python -m benchmarks.search.timing
+python -m benchmarks.search.timing
 """
 
 from __future__ import annotations

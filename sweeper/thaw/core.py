@@ -264,8 +264,9 @@ class Thaw:
         shared = surrogate.full_length_covariance - (of.white * seen_white).sum(0)
         deviation = np.sqrt(of.variance)
         correlation = np.abs(shared) / np.sqrt(seen_variance + surrogate.noise_variance) / deviation
-        gain = deviation * expected_excess(-np.abs(of.value - star) / deviation)
-        gain = gain * np.minimum(correlation, 1.0) ** settings.correlation_power
+        # What the look can change of the belief; a look that says little about full length can change little.
+        shift = deviation * np.minimum(correlation, 1.0) ** settings.correlation_power
+        gain = shift * expected_excess(-np.abs(of.value - star) / np.maximum(shift, TINY))
         # A new configuration that is predicted to be ahead gains that lead by any look at all.
         gain = gain + settings.lead * fresh * np.maximum(of.value - star, 0.0)
         cost = of.log_cost - belief.reference + np.log(share - of.length + settings.overhead)
