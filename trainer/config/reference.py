@@ -156,7 +156,7 @@ def reference_page() -> str:
 
 def _dialect_blocks() -> Iterator[str]:
     for dialect in (TWO_ZERO, TWO_FIVE, THREE, FOUR):
-        shared = TWO_ZERO if dialect is not TWO_ZERO and dialect is not FOUR else None
+        shared = None if dialect is TWO_ZERO else TWO_ZERO
         yield f"### {dialect.name}\n\n" + _table(("there", "here"), _renames(dialect, shared))
 
 

@@ -226,6 +226,7 @@ def test_a_translated_config_is_one_of_ours(tmp_path: Path, text: str) -> None:
         ({"vec.total_agents"}, FOUR),
         ({"train.beta1"}, FOUR),
         ({"torch.network"}, FOUR),
+        ({"sweep.train.horizon.min"}, FOUR),
         ({"sweep.parameters.train.parameters.gamma.min"}, TWO_ZERO),
         ({"train.num_envs"}, TWO_ZERO),
         ({"train.num_envs", "train.adam_beta1"}, TWO_FIVE),

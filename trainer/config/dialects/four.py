@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from trainer.config.dialects.rules import Dialect, Lookup, Reading, Rule, inert, only, part_of, refuse, rename
+from trainer.config.dialects.shared import SHARED
 
 _OFF = (False, None, 0, "none", "")
 _SELFPLAY = "there is no self-play against earlier policies here"
@@ -72,7 +73,7 @@ def _read_seed(value: Any, lookup: Lookup) -> Reading:
 FOUR = Dialect(
     name="PufferLib 4.0",
     rules={
-        "base.max_suggestion_cost": rename("sweep.max_suggestion_cost"),
+        **SHARED,
         "base.checkpoint_interval": rename("train.checkpoint_interval"),
         "base.checkpoint_dir": rename("train.data_dir"),
         "base.eval_episodes": rename("sweep.eval_episodes"),
@@ -85,7 +86,6 @@ FOUR = Dialect(
         "base.cudagraphs": _MACHINE,
         "base.world_size": only((1,), "one process trains", "one process trains a config here"),
         "base.reset_state": only((True, 1), "memory is reset at episode ends", "memory is always reset here"),
-        "base.vec": inert("the backend is named by vec.backend"),
         "vec.total_agents": Rule(_read_total_agents),
         "vec.num_buffers": Rule(_read_num_buffers),
         "vec.num_threads": Rule(_read_num_threads),
@@ -113,11 +113,6 @@ FOUR = Dialect(
             "4.0's recurrent network is not here; base.rnn_name = LSTMWrapper is",
         ),
         "train.env": inert("the environment is named by base.env_name"),
-        "train.env_batch_size": rename("vec.batch_size"),
-        "train.num_envs": rename("vec.num_envs"),
-        "train.num_workers": rename("vec.num_workers"),
-        "train.use_e3b": only(_OFF, "it is off, as here", "there is no E3B exploration bonus here"),
-        "train.e3b_coef": part_of("train.use_e3b", "there is no E3B exploration bonus here"),
         "train.anneal_ent_coef": only(_OFF, "it is off, as here", _ENTROPY),
         "train.min_ent_coef_ratio": part_of("train.anneal_ent_coef", _ENTROPY),
         "legacy.torch_deterministic": rename("train.torch_deterministic"),
@@ -128,9 +123,6 @@ FOUR = Dialect(
         "sweep.max_cost": refuse(
             "there is sweep.max_cost_seconds for all trials and sweep.trial_timeout for each"
         ),
-        "sweep.name": inert("a study is named by --study"),
-        "sweep.metric.name": rename("sweep.metric"),
-        "sweep.metric.goal": rename("sweep.goal"),
         "sweep.match_enemy_model_path": only(_OFF, "it is off, as here", _MATCH),
         "sweep.match_num_games": part_of("sweep.match_enemy_model_path", _MATCH),
         "sweep.match_enemy_hidden_size": part_of("sweep.match_enemy_model_path", _MATCH),

@@ -24,7 +24,7 @@ _FOUR_MARKS = {
     "train.eps",
     "train.gpus",
 }
-_FOUR_SECTIONS = ("selfplay.", "torch.", "legacy.", "sweep.train.replay_ratio.", "sweep.vec.num_buffers.")
+_FOUR_PREFIXES = ("selfplay.", "torch.", "legacy.", *(f"sweep.{mark}." for mark in sorted(_FOUR_MARKS)))
 _TWO_MARKS = {"base.vec", "train.num_envs", "train.env_batch_size", "train.num_workers", "train.zero_copy"}
 _FIVE_MARKS = {
     "train.optimizer",
@@ -38,7 +38,7 @@ _FIVE_MARKS = {
 def recognise(names: Iterable[str]) -> Dialect:
     """The dialect of a file, from the full names of its settings as they stand in it."""
     held = set(names)
-    if held & _FOUR_MARKS or any(name.startswith(_FOUR_SECTIONS) for name in held):
+    if held & _FOUR_MARKS or any(name.startswith(_FOUR_PREFIXES) for name in held):
         return FOUR
     if any(name.startswith("sweep.parameters.") for name in held):
         return TWO_ZERO
