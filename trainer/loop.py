@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -37,8 +38,8 @@ def train(
     config: Config,
     on_progress: OnProgress | None = None,
     *,
-    folder: Path | None = None,
-    resume_from: Path | None = None,
+    folder: Path | str | None = None,
+    resume_from: Path | str | None = None,
     on_heartbeat: OnHeartbeat | None = None,
     vector: VectorEnv | None = None,
 ) -> TrainResult:
@@ -73,9 +74,13 @@ def train(
             facts = EnvironmentFacts(agents_per_env=vector.agents_per_env, backend=vector.backend)
             config = resolve(config, facts, device.type == "cuda").config
             trainer = Trainer(
-                config, vector, device, folder=folder, on_heartbeat=on_heartbeat or _stay_silent
+                config,
+                vector,
+                device,
+                folder=None if folder is None else Path(folder),
+                on_heartbeat=on_heartbeat or _stay_silent,
             )
-            trainer.begin(resume_from)
+            trainer.begin(None if resume_from is None else Path(resume_from))
             return trainer.run(on_progress or _go_on)
         finally:
             if own_vector:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -25,7 +26,7 @@ def test_there_are_examples() -> None:
 
 @pytest.mark.parametrize("example", EXAMPLES)
 def test_an_example_runs(example: str, tmp_path: Path) -> None:
-    (tmp_path / "my_config.ini").write_text("[base]\nenv_name = CartPole-v1\npackage = gymnasium\n")
+    shutil.copy(ROOT / "config" / "classic.ini", tmp_path / "my_config.ini")
     program = tmp_path / "example.py"
     # Workers are spawned: a script guards its top level, a notebook need not.
     body = "".join(f"    {line}\n" for line in example.splitlines())
