@@ -27,7 +27,6 @@ from trainer.vector import make_vector, probe
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from trainer.config import Config
     from trainer.records import OnHeartbeat, OnProgress
