@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from trainer.errors import PufferError
 
@@ -49,6 +50,18 @@ class SettingsCommand(click.Command):
         for title, rows in setting_rows(config):
             with formatter.section(title):
                 formatter.write_dl(rows, col_max=44)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Flags of settings behind the command's own options, and values where a setting has few."""
+        given: list[str] = ctx.meta.get(_META_KEY, [])
+        if given and "=" not in given[-1] and not incomplete.startswith("-"):
+            return [CompletionItem(word) for word in complete_value(given[-1], incomplete)]
+        found = super().shell_complete(ctx, incomplete)
+        if incomplete.startswith("--"):
+            found += [
+                CompletionItem(flag) for flag in complete_settings(ctx.meta.get("sweeper.config"), incomplete)
+            ]
+        return found
 
     def _own_options(self, ctx: click.Context) -> dict[str, bool]:
         """Option string → whether a value follows it."""
@@ -140,6 +153,15 @@ def setting_rows(config: Config) -> Iterator[tuple[str, list[tuple[str, str]]]]:
 def _shown(value: Any) -> str:
     text = str(list(value)) if isinstance(value, tuple) else str(value)
     return text if len(text) <= 28 else f"{text[:27]}…"
+
+
+def complete_value(flag: str, incomplete: str) -> list[str]:
+    """Values of a setting that has a fixed choice of them, for the shell."""
+    from trainer.config import schema
+    from trainer.config.names import normalise_name
+
+    entry = schema.entries().get(normalise_name(flag.removeprefix("--")))
+    return [] if entry is None else [choice for choice in entry.choices if choice.startswith(incomplete)]
 
 
 def complete_settings(config_name: str | None, incomplete: str) -> list[str]:
