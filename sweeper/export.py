@@ -17,9 +17,11 @@ from sweeper.errors import SweepError
 from sweeper.folder import CONFIG_FILE, write_text
 from sweeper.formatting import format_number, format_seconds, format_time
 from sweeper.records import Trial, TrialState
-from trainer.config import FILE, Config, dump_config, load_config_file
-from trainer.config.files import describe
+from sweeper.repeats import read_repeats
+from trainer.config import DEFAULT, FILE, Config, Origin, dump_config, load_config_file
+from trainer.config.files import default_path, describe
 from trainer.config.ini import parse_ini
+from trainer.config.model import attach
 from trainer.errors import ConfigError, ConfigFileError, Place
 
 if TYPE_CHECKING:
@@ -81,6 +83,21 @@ def choose_trial(study: StoredStudy, number: int | None = None) -> Trial:
     return best
 
 
+def confirmed_leader(study: StoredStudy) -> Trial:
+    """The trial with the best mean over fresh seeds.
+
+    Raises:
+        SweepError: nothing has been confirmed yet.
+    """
+    repeats = read_repeats(study.attributes(), sign=-1 if study.spec.goals[0] == "minimize" else 1)
+    if not repeats:
+        raise SweepError(
+            f"No trial of study {study.name!r} has been trained again with fresh seeds.",
+            remedy=f"Do that first: puffer-sweep confirm {study.name}.",
+        )
+    return study.trial(repeats[0].trial_number)
+
+
 def pareto_trials(study: StoredStudy) -> tuple[Trial, ...]:
     """Complete trials that no other one beats in both score and cost, cheapest first.
 
@@ -139,8 +156,19 @@ def trial_config(study: StoredStudy, trial: Trial) -> Config:
 
 
 def study_config(study: StoredStudy) -> Config:
-    """The config as the study's first sweep loaded it."""
-    return config_from_text(study.spec.config)
+    """The config as the study's first sweep loaded it.
+
+    A complete INI no longer tells what its author wrote from what the defaults filled in, but some defaults give way
+    where they do not fit (`minibatch_size`). So what equals its default counts as default again.
+    """
+    config = config_from_text(study.spec.config)
+    defaults = load_config_file(default_path(), fill_in_default=False).values_by_name()
+    origins = {
+        name: Origin(DEFAULT) if name in defaults and defaults[name] == value else config.origin(name)
+        for name, value in config.values_by_name().items()
+    }
+    attach(config, origins, config.notes)
+    return config
 
 
 def config_from_text(text: str) -> Config:
@@ -255,7 +283,8 @@ def _header(study: StoredStudy, trial: Trial) -> tuple[str, ...]:
             f"{format_seconds(trial.cost_seconds)}, {trial.agent_steps:,} agent steps"
         ),
     ]
-    interval = facts.get("evaluation_interval")
+    evaluation = facts.get("evaluation")
+    interval = evaluation.get("interval") if isinstance(evaluation, dict) else None
     if isinstance(interval, list | tuple) and len(interval) == 2:
         lines[1] += f", 95 % interval {format_number(interval[0])} to {format_number(interval[1])}"
     finished = facts.get("finished_at")
@@ -268,5 +297,11 @@ def _header(study: StoredStudy, trial: Trial) -> tuple[str, ...]:
     if command:
         words = " ".join(command) if isinstance(command, list | tuple) else str(command)
         lines.append(f"found by: {words}")
+    lines += [
+        f"trained again with {len(repeat.scores)} fresh seeds: mean {format_number(repeat.mean, 6)}, 95 % interval "
+        f"{format_number(repeat.interval[0], 6)} to {format_number(repeat.interval[1], 6)}"
+        for repeat in read_repeats(study.attributes())
+        if repeat.trial_number == trial.number
+    ]
     lines.append("train it: puffer-sweep train THIS_FILE")
     return tuple(line.replace("\n", " ") for line in lines)

@@ -23,6 +23,9 @@ from sweeper.cli.options import open_study, storage_option, study_argument
 @click.option(
     "--trial", "number", type=click.IntRange(0), metavar="N", help="This trial instead of the best."
 )
+@click.option(
+    "--confirmed", is_flag=True, help="The leader by mean over fresh seeds; see puffer-sweep confirm."
+)
 @click.option("--pareto", is_flag=True, help="One file for each trial of the front of score over cost.")
 @click.option(
     "--like",
@@ -39,6 +42,7 @@ def command(
     number: int | None,
     template: Path | None,
     *,
+    confirmed: bool,
     pareto: bool,
     as_json: bool,
 ) -> None:
@@ -53,10 +57,19 @@ def command(
       puffer-sweep export breakout --pareto -o front/
     """
     from sweeper.export import as_json as to_json
-    from sweeper.export import choose_trial, export_trial, merge_into, pareto_trials, write_file
+    from sweeper.export import (
+        choose_trial,
+        confirmed_leader,
+        export_trial,
+        merge_into,
+        pareto_trials,
+        write_file,
+    )
 
-    if pareto and (number is not None or template is not None):
-        raise click.UsageError("--pareto goes with neither --trial nor --like.")
+    if pareto and (number is not None or template is not None or confirmed):
+        raise click.UsageError("--pareto goes with neither --trial nor --confirmed nor --like.")
+    if confirmed and number is not None:
+        raise click.UsageError("--trial and --confirmed exclude each other.")
     if template is not None and as_json:
         raise click.UsageError("--like and --json exclude each other.")
     stored = open_study(storage, study)
@@ -73,7 +86,8 @@ def command(
             write_file(path, exported.text)
             click.echo(str(path))
         return
-    exported = export_trial(stored, choose_trial(stored, number))
+    chosen = confirmed_leader(stored) if confirmed else choose_trial(stored, number)
+    exported = export_trial(stored, chosen)
     if as_json:
         _write(output, to_json(exported) + "\n", what="")
         return

@@ -21,6 +21,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "status": "Show how a study stands.",
         "report": "Write one self-contained HTML page.",
         "export": "Write the best config as a complete INI.",
+        "confirm": "Train the leaders again with fresh seeds.",
         "dashboard": "Open optuna-dashboard on a study.",
     },
     "One run": {

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from sweeper.loop import SweepOutcome
     from sweeper.results import Results
+    from sweeper.store import StoredStudy
     from sweeper.view.board import Board
     from sweeper.view.listeners import Listener
     from trainer.config import Config
@@ -82,7 +83,10 @@ def command(
         if not as_json:
             click.echo(f"Study {outcome.study_name} was deleted from another terminal.")
         return
-    results = write_results(open_store(storage).open(outcome.study_name))
+    stored = open_store(storage).open(outcome.study_name)
+    if loaded.sweep.confirm_top and outcome.reason in _CONFIRMED_AFTER and outcome.best is not None:
+        confirm(stored, storage, loaded, as_json=as_json)
+    results = write_results(stored)
     if not as_json:
         show_outcome(outcome, results, storage)
 
@@ -132,6 +136,28 @@ def make_board(config: Config, name: str) -> Board:
         goal=str(config.get("sweep.goal")),
         defaults=SearchSpace.from_config(config).written,
     )
+
+
+_CONFIRMED_AFTER = ("runs", "hours", "cost", "exhausted")
+
+
+def confirm(study: StoredStudy, storage: str, config: Config, *, as_json: bool) -> None:
+    """`[sweep] confirm_top`: the leaders once more with fresh seeds, at the end of a sweep."""
+    from sweeper.cli.confirm import ranking_lines
+    from sweeper.clock import SystemClock
+    from sweeper.confirm import confirm_study
+    from sweeper.view.board import clock_text
+
+    clock = SystemClock()
+
+    def say(text: str) -> None:
+        if not as_json:
+            click.echo(f"{clock_text(clock.now())}  {text}")
+
+    top, seeds = config.sweep.confirm_top, config.sweep.confirm_seeds
+    repeats = confirm_study(study, storage, clock, top=top, seeds=seeds, on_note=say)
+    if not as_json:
+        click.echo("\n".join(["", *ranking_lines(repeats)]))
 
 
 _REASONS = {

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from sweeper.repeats import Repeat
     from sweeper.report.page import render_page
-    from sweeper.report.study_view import Repeat, StudyView
+    from sweeper.report.study_view import StudyView
 
 __all__ = ["Repeat", "StudyView", "render_page"]
 
 _HOMES = {
-    "Repeat": "sweeper.report.study_view",
+    "Repeat": "sweeper.repeats",
     "StudyView": "sweeper.report.study_view",
     "render_page": "sweeper.report.page",
 }

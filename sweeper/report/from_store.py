@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from sweeper.export import changed_settings, export_trial, study_config
 from sweeper.records import Observation, Trial
+from sweeper.repeats import read_repeats
 from sweeper.report.study_view import StudyView
 from sweeper.space import SearchSpace
 
@@ -50,6 +51,7 @@ def view_of(study: StoredStudy) -> StudyView:
         else changed_settings(config, exported.config, exported.trial.values),
         running=lock is not None and lock.alive,
         max_runs=study.max_runs,
+        repeats=read_repeats(attributes, sign=-1 if study.spec.goals[0] == "minimize" else 1),
         facts={name: attributes[name] for name in _FACTS if attributes.get(name)},
     )
 

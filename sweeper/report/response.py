@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 FEWEST_TRIALS = 8
 """Fewer trials than this say too little about any parameter."""
 
+_ENOUGH_TRIALS = 12
 _MOST_TRIALS = 600
 _NUM_TREES = 64
 _GRID = 32
@@ -133,7 +134,7 @@ def comparable_scores(study: StudyView) -> tuple[list[tuple[Trial, float]], int 
     """Trials with scores that can be compared, and the agent steps they are taken at (None: at the end).
 
     Where at least half of the trials with a score ran to the end, these are taken. A sweep that stops or pauses most
-    of its trials early says more at the longest run length that a third of them reached.
+    of its trials early says more at the longest run length that half of them reached.
     """
     complete = [(trial, score_of(trial)) for trial in study.complete]
     if len(complete) >= FEWEST_TRIALS and 2 * len(complete) >= len(study.scored):
@@ -141,7 +142,11 @@ def comparable_scores(study: StudyView) -> tuple[list[tuple[Trial, float]], int 
     reached = sorted(
         (study.curve(trial)[-1].agent_steps for trial in study.scored if study.curve(trial)), reverse=True
     )
-    at_steps = reached[max(FEWEST_TRIALS, len(reached) // 3) - 1] if len(reached) >= FEWEST_TRIALS else None
+    at_steps = (
+        reached[min(len(reached), max(_ENOUGH_TRIALS, len(reached) // 2)) - 1]
+        if len(reached) >= FEWEST_TRIALS
+        else None
+    )
     if at_steps is None or (len(complete) >= FEWEST_TRIALS and at_steps >= reached[0]):
         return complete, None
     early = [

@@ -16,26 +16,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from sweeper.parameter import Parameter
+    from sweeper.repeats import Repeat
 
 ENDED_EARLY = (TrialState.PRUNED, TrialState.PAUSED)
 """States of trials that have a score without having run to their full length."""
-
-
-@dataclass(frozen=True, slots=True)
-class Repeat:
-    """A leading configuration trained again with fresh seeds.
-
-    Attributes:
-        trial_number: of the trial that was repeated.
-        scores: one per seed.
-        mean: of the scores.
-        interval: 95 % bootstrap interval of the mean.
-    """
-
-    trial_number: int
-    scores: tuple[float, ...]
-    mean: float
-    interval: tuple[float, float]
 
 
 @dataclass(frozen=True, eq=False)

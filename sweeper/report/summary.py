@@ -16,6 +16,7 @@ from sweeper.formatting import (
     join_words,
 )
 from sweeper.records import Trial, TrialState
+from sweeper.repeats import stands_clear
 from sweeper.report.axes import Axis, axis_of
 from sweeper.report.response import FEWEST_TRIALS, response_of
 from sweeper.report.study_view import ENDED_EARLY, StudyView, score_of
@@ -149,12 +150,9 @@ def _confirmed(study: StudyView) -> str:
     )
     if len(study.repeats) > 1:
         second = study.repeats[1]
-        apart = (first.interval[0] - second.interval[1]) * study.sign > 0
-        if study.sign < 0:
-            apart = first.interval[1] < second.interval[0]
         text += (
             f" It stands clear of the next, trial {second.trial_number}."
-            if apart
+            if stands_clear(first, second)
             else f" It cannot be told from the next, trial {second.trial_number}: their intervals overlap."
         )
     return text

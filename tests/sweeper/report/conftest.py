@@ -9,7 +9,8 @@ import pytest
 
 from sweeper.parameter import Parameter
 from sweeper.records import Observation, Trial, TrialState
-from sweeper.report.study_view import Repeat, StudyView
+from sweeper.repeats import Repeat
+from sweeper.report.study_view import StudyView
 from trainer.errors import FailureKind
 
 PARAMETERS = (

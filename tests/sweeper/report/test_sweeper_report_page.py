@@ -7,8 +7,8 @@ import pytest
 from plotly.offline import get_plotlyjs
 
 from sweeper.records import TrialState
+from sweeper.repeats import Repeat
 from sweeper.report.page import render_page, trial_table
-from sweeper.report.study_view import Repeat
 from sweeper.report.summary import summarise
 
 NASTY = "</script><script>alert(1)</script>'\"&<b>"
