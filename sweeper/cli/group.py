@@ -22,6 +22,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "report": "Write one self-contained HTML page.",
         "export": "Write the best config as a complete INI.",
         "confirm": "Train the leaders again with fresh seeds.",
+        "compare": "Put several studies side by side.",
         "dashboard": "Open optuna-dashboard on a study.",
     },
     "One run": {

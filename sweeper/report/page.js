@@ -65,6 +65,8 @@
     setTimeout(() => { copy.textContent = "Copy"; }, 1500);
   });
 
+  if (!document.getElementById("table")) return; // a comparison has no trials
+
   // The table: columns of [key, label, is number], rows of [value, shown].
   const { columns, rows, best } = read("rows");
   const table = document.getElementById("table");

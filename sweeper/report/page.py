@@ -25,13 +25,13 @@ from sweeper.formatting import (
     format_value,
 )
 from sweeper.records import Trial, TrialState
-from sweeper.report import figures
+from sweeper.report import compare, figures
 from sweeper.report.response import response_of
 from sweeper.report.summary import summarise
 from sweeper.report.theme import DARK_TONES
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     import plotly.graph_objects as go
 
@@ -93,7 +93,7 @@ def render_page(study: StudyView, *, refresh_seconds: int | None = None, video: 
         for section in sections
         for drawing in section.drawings
     }
-    page: str = _template().render(
+    page: str = _template("page.html.j2").render(
         study=study,
         tiles=_tiles(study),
         summary=summarise(study),
@@ -108,6 +108,33 @@ def render_page(study: StudyView, *, refresh_seconds: int | None = None, video: 
         version=_version(),
         refresh_seconds=refresh_seconds,
         video=video,
+        css=(_HERE / "page.css").read_text(encoding="utf-8"),
+        js=(_HERE / "page.js").read_text(encoding="utf-8"),
+        plotly_js=get_plotlyjs(),
+    )
+    return page
+
+
+def render_comparison(studies: Sequence[StudyView]) -> str:
+    """A page that puts studies side by side."""
+    drawings = [
+        Drawing("compare-pareto", compare.pareto(studies), "Score over cost"),
+        Drawing("compare-progress", compare.progress(studies), "Best so far"),
+    ]
+    hovers: dict[str, int] = {}
+    stored = {
+        drawing.id: _inert(json.dumps(_share_hovers(drawing.figure, hovers), separators=(",", ":")))
+        for drawing in drawings
+    }
+    page: str = _template("compare.html.j2").render(
+        names=[study.name for study in studies],
+        drawings=drawings,
+        rows=compare.compared_rows(studies),
+        figures=stored,
+        hovers=_inert(json.dumps(list(hovers))),
+        tones=_inert(json.dumps(dict(DARK_TONES))),
+        made_at=format_time(time.time()),
+        version=_version(),
         css=(_HERE / "page.css").read_text(encoding="utf-8"),
         js=(_HERE / "page.js").read_text(encoding="utf-8"),
         plotly_js=get_plotlyjs(),
@@ -301,8 +328,8 @@ def _inert(text: str | None) -> str:
     return (text or "null").replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
-@lru_cache(maxsize=1)
-def _template() -> Any:
+@lru_cache(maxsize=2)
+def _template(name: str) -> Any:
     environment = Environment(
         loader=FileSystemLoader(_HERE),
         autoescape=select_autoescape(default=True, default_for_string=True),
@@ -310,7 +337,7 @@ def _template() -> Any:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template("page.html.j2")
+    return environment.get_template(name)
 
 
 def _version() -> str:
