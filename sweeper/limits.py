@@ -109,7 +109,7 @@ class Breaker:
                 f"{self._failures} trials in a row have failed in the same way ({kind.value}). The first one said: "
                 f"{self._first}",
                 rule="sweep.max_consecutive_failures ends a sweep that would only fail on.",
-                remedy="Mend the cause and run the same command again; `puffer-sweep retry` runs the failed trials again.",
+                remedy="Mend the cause, then `puffer-sweep retry` and the same command run the failed trials again.",
             )
 
     def feasible(self) -> None:

@@ -6,6 +6,7 @@ thinned curve; fed with the same points they agree.
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import TYPE_CHECKING
 
@@ -57,7 +58,7 @@ def _mean_height(points: Sequence[Observation], total_agent_steps: int) -> float
     end = max(total_agent_steps, points[-1].agent_steps)
     first, last = points[0], points[-1]
     area = first.score * first.agent_steps + last.score * (end - last.agent_steps)
-    for left, right in zip(points, points[1:], strict=False):
+    for left, right in itertools.pairwise(points):
         area += 0.5 * (left.score + right.score) * (right.agent_steps - left.agent_steps)
     return area / end if end > 0 else last.score
 

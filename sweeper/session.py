@@ -24,7 +24,7 @@ from sweeper.records import (
     TrialState,
     Verdict,
 )
-from sweeper.store.ledger import scored
+from sweeper.store.attributes import scored
 from trainer.config import dump_config
 from trainer.errors import FailureKind, InfeasibleConfigError
 

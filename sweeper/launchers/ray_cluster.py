@@ -7,175 +7,32 @@ nodes do not share this machine's folders, the newest checkpoint travels with th
 
 from __future__ import annotations
 
-import importlib
 import logging
 import os
-import queue
 import sys
-import tempfile
 import threading
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from sweeper.clock import Clock, SystemClock
-from sweeper.folder import CURVE_FILE, LOG_FILE, log_tail, newest_checkpoint
-from sweeper.launchers.worker import output_to
+from sweeper.folder import CURVE_FILE, log_tail, newest_checkpoint
+from sweeper.launchers.ray_host import MARK_FILE, News, TrialHost
 from sweeper.records import Assignment, Ending, Event, Finished, Reported, Verdict
 from trainer.errors import FailureKind, MissingExtraError, PufferError
 
 if TYPE_CHECKING:
-    from sweeper.launchers.worker import Servant
+    from pathlib import Path
+
     from sweeper.trial import Survey
     from trainer.config import Config
 
 REAL_SERVANT = "sweeper.trial:Runner"
-MARK_FILE = ".launched"
 NEWS_WAIT_SECONDS = 1.0
 SURVEY_TIMEOUT_SECONDS = 600.0
 CAPACITY_INTERVAL_SECONDS = 5.0
 
 _THREADS_PER_ACTOR = 8
-
-
-@dataclass(slots=True)
-class News:
-    """What an actor answers.
-
-    Attributes:
-        events: since the last answer.
-        beats: signs of life so far.
-        files: paths in the trial's folder → contents, where folders are not shared.
-    """
-
-    events: list[Event]
-    beats: int
-    files: dict[str, bytes] = field(default_factory=dict)
-
-
-class TrialHost:
-    """Lives in the actor's process: runs one trial at a time in one thread, talks in others."""
-
-    def __init__(self, servant: str) -> None:
-        module, _, name = servant.partition(":")
-        self._servant: Servant = getattr(importlib.import_module(module), name)()
-        self._servant.warm_up()
-        self._changed = threading.Condition()
-        self._events: list[Event] = []
-        self._verdicts: queue.SimpleQueue[tuple[str, Verdict]] = queue.SimpleQueue()
-        self._uuid = ""
-        self._beats = 0
-        self._own_folder: Path | None = None
-        self._last_files: dict[str, bytes] = {}
-        self._sent: dict[str, int] = {}
-
-    def survey(self, config: Config) -> Survey | PufferError:
-        """See `Launcher.survey`; an error is handed back whole."""
-        try:
-            return self._servant.survey(config)
-        except PufferError as error:
-            return error
-
-    def run(self, assignment: Assignment, files: dict[str, bytes], mark: str) -> None:
-        """Run a trial to its end; what happens is told by `news`.
-
-        Args:
-            assignment: whose folder is used as it is where it is shared.
-            files: what is needed of it where it is not.
-            mark: a word in a file of the folder, by which a shared one is known.
-        """
-        with self._changed:
-            self._uuid, self._events, self._sent = assignment.uuid, [], {}
-        shared = _read(assignment.folder / MARK_FILE) == mark
-        self._own_folder = None
-        with tempfile.TemporaryDirectory(prefix="puffer-sweep-") as temporary:
-            local = assignment
-            if not shared:
-                self._own_folder = Path(temporary)
-                local = _localised(assignment, Path(temporary), files)
-            with output_to(local):
-                finished = self._servant.run(local, self)
-            self._last_files = self._new_files()
-            self._own_folder = None
-            self.send(_with_checkpoint_of(finished, assignment))
-
-    def news(self, uuid: str, wait_seconds: float) -> News:
-        """What has happened since the last call, waiting a moment for something to happen."""
-        with self._changed:
-            if not self._events:
-                self._changed.wait(wait_seconds)
-            if uuid != self._uuid:
-                return News([], self._beats)
-            events, self._events = self._events, []
-            ended = any(isinstance(event, Finished) for event in events)
-        files = self._last_files if ended else self._new_files()
-        return News(events, self._beats, files)
-
-    def tell(self, uuid: str, verdict: Verdict) -> None:
-        """Hand a verdict to the running trial."""
-        self._verdicts.put((uuid, verdict))
-
-    def send(self, event: Event) -> None:
-        """See `Channel.send`."""
-        with self._changed:
-            self._beats += 1
-            self._events.append(event)
-            if not isinstance(event, Reported) or event.wants_verdict:
-                self._changed.notify_all()
-
-    def verdict(self, *, wait: bool) -> Verdict | None:
-        """See `Channel.verdict`."""
-        while True:
-            try:
-                uuid, verdict = self._verdicts.get(block=wait)
-            except queue.Empty:
-                return None
-            self._beats += 1
-            if uuid == self._uuid:
-                return verdict
-
-    def beat(self) -> None:
-        """See `Channel.beat`."""
-        self._beats += 1
-
-    def _new_files(self) -> dict[str, bytes]:
-        """Newest checkpoint, curve and log, as far as they have changed since they were last sent."""
-        folder = self._own_folder
-        if folder is None:
-            return {}
-        checkpoint = newest_checkpoint(folder)
-        names = [] if checkpoint is None else [str(checkpoint.relative_to(folder))]
-        found: dict[str, bytes] = {}
-        # The curve is sent once a checkpoint goes with it: without one the trial would begin anew.
-        if checkpoint is not None and self._sent.get(names[0]) != checkpoint.stat().st_mtime_ns:
-            self._sent[names[0]] = checkpoint.stat().st_mtime_ns
-            for name in (*names, CURVE_FILE, LOG_FILE):
-                if (folder / name).exists():
-                    found[name] = (folder / name).read_bytes()
-        return found
-
-
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="ascii")
-    except OSError:
-        return ""
-
-
-def _localised(assignment: Assignment, folder: Path, files: dict[str, bytes]) -> Assignment:
-    for name, content in files.items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
-    checkpoint = newest_checkpoint(folder) if assignment.resume_from is not None else None
-    return replace(assignment, folder=folder, resume_from=checkpoint)
-
-
-def _with_checkpoint_of(finished: Finished, assignment: Assignment) -> Finished:
-    if finished.checkpoint is None:
-        return finished
-    return replace(finished, checkpoint=assignment.folder / "checkpoints" / finished.checkpoint.name)
 
 
 @dataclass(slots=True)
@@ -412,10 +269,17 @@ class RayLauncher:
                 actor.last = event
             elif isinstance(event, Finished):
                 self._busy.pop(assignment.uuid, None)
-                actor.assignment = None
-                self._idle.append(actor)
+                self._put_aside(actor)
                 return
         actor.news = actor.handle.news.remote(assignment.uuid, NEWS_WAIT_SECONDS)
+
+    def _put_aside(self, actor: _Actor) -> None:
+        """Keep an actor warm, unless others wait for the room that it takes: those of a node that has been lost."""
+        actor.assignment = None
+        if any(other.beats < 0 for other in self._busy.values()):
+            self._drop(actor)
+        else:
+            self._idle.append(actor)
 
     def _drop(self, actor: _Actor) -> None:
         self._ray.kill(actor.handle, no_restart=True)

@@ -21,6 +21,7 @@ from sweeper.limits import num_started
 from sweeper.records import Observation, Trial, TrialState, Value
 from sweeper.score import Thinner
 from sweeper.store import lock, optuna_rows
+from sweeper.store.attributes import failure_attributes, objective_values, scored, spent_attributes
 from sweeper.store.curves import append_points, cut_curve, read_curves
 from sweeper.store.requests import answer_request, read_requests
 from sweeper.store.rows import read_trials, trial_row
@@ -38,9 +39,6 @@ if TYPE_CHECKING:
 FLUSH_INTERVAL_SECONDS = 1.0
 
 _PARAMETERS = models.TrialParamModel.__table__
-
-SHOWN_STATES = frozenset({TrialState.COMPLETE, TrialState.PRUNED})
-"""States that have objective values in Optuna."""
 
 
 @dataclass(slots=True)
@@ -203,7 +201,7 @@ class Ledger:
             ]
             if parameters:
                 connection.execute(insert(_PARAMETERS), parameters)
-            shown = {**attributes, **_failure_attributes(trial)}
+            shown = {**attributes, **failure_attributes(trial)}
             optuna_rows.write_attributes(connection, trial_id, shown)
             row = trial_row(trial, study_uuid=self.study.uuid, trial_id=trial_id, changed_at=now)
             connection.execute(insert(TRIALS).values(row))
@@ -236,9 +234,9 @@ class Ledger:
         self._keep(trial)
         now = self._clock.now()
         changed = {key: value for key, value in merged.items() if old.attributes.get(key) != value}
-        changed |= _failure_attributes(trial) | _spent_attributes(trial)
+        changed |= failure_attributes(trial) | spent_attributes(trial)
         trial_id = self._ids[uuid]
-        values = self._objective_values(trial)
+        values = objective_values(trial, self.study.spec.objectives, self._cost)
 
         def write(connection: Connection) -> None:
             optuna_rows.write_attributes(connection, trial_id, changed)
@@ -445,36 +443,3 @@ class Ledger:
             connection.execute(mine.values(elapsed_seconds=STUDIES.c.elapsed_seconds + more, changed_at=now))
 
         self.writer.put(write)
-
-    def _objective_values(self, trial: Trial) -> list[float] | None:
-        if trial.state not in SHOWN_STATES or trial.score is None:
-            return None
-        objectives = self.study.spec.objectives
-        if trial.state is TrialState.PRUNED and len(objectives) > 1:
-            return None
-        cost = trial.cost_seconds if self._cost == "uptime" else float(trial.agent_steps)
-        return [trial.score if name == "score" else cost for name in objectives]
-
-
-def scored(points: Sequence[CurvePoint]) -> list[Observation]:
-    """The points that have a score, as observations."""
-    return [
-        Observation(point.agent_steps, point.cost_seconds, point.score)
-        for point in points
-        if point.score is not None
-    ]
-
-
-def _failure_attributes(trial: Trial) -> dict[str, object]:
-    if trial.failure_kind is None:
-        return {}
-    return {"failure_kind": trial.failure_kind.value, "failure_message": trial.failure_message}
-
-
-def _spent_attributes(trial: Trial) -> dict[str, object]:
-    return {
-        "score": trial.score,
-        "cost_seconds": round(trial.cost_seconds, 3),
-        "agent_steps": trial.agent_steps,
-        "total_agent_steps": trial.total_agent_steps,
-    }

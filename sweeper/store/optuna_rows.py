@@ -1,8 +1,8 @@
 """The same trials in Optuna's tables, for optuna-dashboard and everything else that reads Optuna.
 
 Optuna's own storage commits each attribute and each intermediate value by itself: a trial of 50 reports costs
-hundreds of milliseconds. Here they go, through Optuna's own table definitions, into the transaction that also writes our
-rows, so that both always say the same. What is written is read back through Optuna's interface in the tests.
+hundreds of milliseconds. Here they go, through Optuna's own table definitions, into the transaction that also
+writes our rows, so that both always say the same. What is written is read back through Optuna's interface in the tests.
 """
 
 from __future__ import annotations
