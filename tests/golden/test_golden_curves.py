@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from trainer import load_config, train
+from trainer.records import Directive
+
 CURVES = json.loads((Path(__file__).parent / "curves.json").read_text())
 
 # A tiny spread among five seeds says little about the sixth, so that deviations have a floor: a share of the
@@ -54,3 +57,19 @@ def test_a_broken_advantage_leaves_the_band(curve_of, monkeypatch) -> None:
     real = update.compute_advantages
     monkeypatch.setattr(update, "compute_advantages", lambda *a, **k: -real(*a, **k))
     assert strays("recall lstm", curve_of("recall lstm", seed=11)) != []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("rnn", "low", "high"), [("LSTMWrapper", 0.97, 1.0), (None, 0.4, 0.6)])
+def test_the_memory_task_of_ocean_needs_a_memory(rnn, low, high) -> None:
+    config = load_config("ocean/memory").override(
+        {
+            "base.rnn_name": rnn,
+            "train.device": "cpu",
+            "train.num_threads": 1,
+            "train.total_timesteps": 120_000,
+        }
+    )
+    scores = []
+    train(config, lambda progress: scores.append(progress.score) or Directive.CONTINUE)
+    assert low <= sum(scores[-10:]) / 10 <= high
