@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sweeper.export import choose_trial, export_trial, write_exported, write_file
+from sweeper.export import write_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,16 +25,24 @@ class Results:
 
 
 def write_results(study: StoredStudy) -> Results:
-    """Writes report.html and, where a trial is complete, best.ini into the study's folder.
+    """Writes report.html and, where a trial is complete, best.ini into the study's folder, and notes into the study.
 
     Raises:
         SweepError: a file cannot be written.
     """
+    from sweeper.annotate import annotate_study
+    from sweeper.report.from_store import view_of
+    from sweeper.report.page import render_page
+
+    view = view_of(study)
     best = None
-    if study.best() is not None:
+    if view.best_config:
         best = study.folder / BEST_FILE
-        write_exported(export_trial(study, choose_trial(study)), best)
-    return Results(write_report(study, study.folder / REPORT_FILE), best)
+        write_file(best, view.best_config)
+    report = study.folder / REPORT_FILE
+    write_file(report, render_page(view))
+    annotate_study(study, view)
+    return Results(report, best)
 
 
 def write_report(study: StoredStudy, path: Path, *, refresh_seconds: int | None = None) -> Path:
