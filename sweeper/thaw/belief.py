@@ -20,9 +20,6 @@ if TYPE_CHECKING:
     from sweeper.thaw.records import Array, Run
     from sweeper.thaw.settings import Settings
 
-TAIL = 2.0
-"""Degrees of freedom of the seeds' offsets: dead and lucky seeds are common, and must not bend the surface."""
-
 NOBODY = -1.0
 """Stands for the run or the configuration of something that has none yet."""
 
@@ -54,8 +51,8 @@ class Belief:
         )
         surrogate = Surrogate(self.points.shape[1], settings.prior)
         few = self._telling_rows(rows.run, y)
-        if settings.robust_first:
-            rows = self._find_outliers(surrogate, rows, y)
+        # Before the fit as well: one dead seed would teach it that every seed is a gamble.
+        rows = self._find_outliers(surrogate, rows, y)
         surrogate.tune(rows.take(few), y[few], settings.tune_iterations)
         rows = self._find_outliers(surrogate, rows, y)
         surrogate.fit(rows, y)

@@ -1,7 +1,9 @@
 """The decision: start a new configuration or continue a run, and how far.
 
-Each action is worth (expected improvement at full length) x (how much of that the look it buys would reveal)
-x (chance of no crash) per cost. A share of the cost is kept for the long parts of the leaders' runs.
+Each action is worth what the look it buys can change of the belief in who is best (the knowledge gradient
+between a configuration and its best rival, Frazier et al. 2009), plus the lead a new configuration is
+predicted to have, times its chance not to crash, per cost. A share of the cost is kept for the long parts
+of the leaders' runs.
 """
 
 from __future__ import annotations
@@ -265,7 +267,7 @@ class Thaw:
         deviation = np.sqrt(of.variance)
         correlation = np.abs(shared) / np.sqrt(seen_variance + surrogate.noise_variance) / deviation
         # What the look can change of the belief; a look that says little about full length can change little.
-        shift = deviation * np.minimum(correlation, 1.0) ** settings.correlation_power
+        shift = deviation * np.minimum(correlation, 1.0)
         gain = shift * expected_excess(-np.abs(of.value - star) / np.maximum(shift, TINY))
         # A new configuration that is predicted to be ahead gains that lead by any look at all.
         gain = gain + settings.lead * fresh * np.maximum(of.value - star, 0.0)

@@ -18,15 +18,16 @@ class Settings:
         verify: least share of all cost that goes to the long parts of runs, those of the leaders.
         long_from: share of a full run from which on a run counts as long.
         overhead: cost of any start or resume, as a share of a full run.
-        correlation_power: how strongly a short look counts less than a long one.
         lead: weight of what a new configuration is predicted to be ahead of the best one.
         risk: standard deviations that are taken off before a run is recommended.
         num_candidates: points per round of proposals.
-        rounds: of refinement.
+        rounds: of refinement of the best of them.
+        repeats: best configurations that may be run again with a fresh seed.
         max_rows: observations that the surrogate keeps.
         tune_rows: observations that its hyperparameters are fitted to.
         tune_iterations: of L-BFGS.
-        robust_rounds: of finding runs whose seed was an outlier.
+        robust_rounds: of finding runs whose seed was an outlier, before the fit and after it.
+        tail: degrees of freedom of the seeds' offsets; dead and lucky seeds are common.
         percentile: scores count by their rank among all scores only.
         only_new: begin full-length runs, continue none (for use with a pruner).
         max_cost: of a full run, as far as it is predicted; None for no limit.
@@ -34,12 +35,11 @@ class Settings:
     """
 
     rungs: tuple[float, ...] = (0.06, 0.12, 0.25, 0.5, 1.0)
-    first_rung: int = 1
+    first_rung: int = 3
     compression: float = 0.05
     verify: float = 0.5
     long_from: float = 0.16
     overhead: float = 0.03
-    correlation_power: float = 1.0
     lead: float = 1.0
     risk: float = 0.5
     num_candidates: int = 200
@@ -49,7 +49,6 @@ class Settings:
     tune_rows: int = 160
     tune_iterations: int = 15
     robust_rounds: int = 2
-    robust_first: bool = True
     tail: float = 2.0
     percentile: bool = False
     only_new: bool = False
