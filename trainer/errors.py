@@ -158,7 +158,7 @@ class TrainingError(PufferError):
     failure_kind: FailureKind = FailureKind.CRASH
 
 
-class EnvironmentFault(TrainingError):
+class EnvironmentFault(TrainingError):  # noqa: N818 - a fault is what it is, not an error of ours
     """An environment raised, hung, died or returned something that cannot be learnt from."""
 
     failure_kind = FailureKind.ENVIRONMENT
