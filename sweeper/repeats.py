@@ -16,6 +16,8 @@ ATTRIBUTE = "repeats"
 
 NUM_RESAMPLES = 10_000
 CONFIDENCE = 0.95
+FEWEST_SEEDS = 3
+"""A bootstrap over fewer scores is far too sure of itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,5 +76,17 @@ def bootstrap_interval(scores: Sequence[float], *, confidence: float = CONFIDENC
 
 
 def stands_clear(first: Repeat, second: Repeat) -> bool:
-    """Whether the intervals of two repeats are apart, so that the leader can be told from the next."""
+    """Whether the leader can be told from the next: enough seeds, and intervals that are apart."""
+    if min(len(first.scores), len(second.scores)) < FEWEST_SEEDS:
+        return False
     return first.interval[0] > second.interval[1] or first.interval[1] < second.interval[0]
+
+
+def verdict(first: Repeat, second: Repeat) -> str:
+    """The same as a sentence."""
+    names = f"trial {first.trial_number}", f"trial {second.trial_number}"
+    if stands_clear(first, second):
+        return f"{names[0].capitalize()} stands clear of the next, {names[1]}."
+    if min(len(first.scores), len(second.scores)) < FEWEST_SEEDS:
+        return f"Fewer than {FEWEST_SEEDS} seeds each do not tell it from the next, {names[1]}."
+    return f"{names[0].capitalize()} cannot be told from the next, {names[1]}: their intervals overlap."

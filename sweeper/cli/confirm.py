@@ -59,7 +59,7 @@ def command(study: str | None, storage: str, top: int, seeds: int, *, as_json: b
 def ranking_lines(repeats: tuple[Repeat, ...]) -> list[str]:
     """The ranking as aligned lines, and what it is worth."""
     from sweeper.formatting import format_number
-    from sweeper.repeats import stands_clear
+    from sweeper.repeats import verdict
 
     lines = []
     for rank, repeat in enumerate(repeats, 1):
@@ -70,11 +70,5 @@ def ranking_lines(repeats: tuple[Repeat, ...]) -> list[str]:
             f"{rank:3}. trial {repeat.trial_number:<5} {format_number(repeat.mean):>9}  {low} to {high}, {runs}"
         )
     if len(repeats) > 1:
-        first, second = repeats[:2]
-        lines.append("")
-        lines.append(
-            f"Trial {first.trial_number} stands clear of trial {second.trial_number}."
-            if stands_clear(first, second)
-            else f"Trial {first.trial_number} cannot be told from trial {second.trial_number}: their intervals overlap."
-        )
+        lines += ["", verdict(repeats[0], repeats[1])]
     return lines

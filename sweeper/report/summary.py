@@ -16,7 +16,7 @@ from sweeper.formatting import (
     join_words,
 )
 from sweeper.records import Trial, TrialState
-from sweeper.repeats import stands_clear
+from sweeper.repeats import verdict
 from sweeper.report.axes import Axis, axis_of
 from sweeper.report.response import FEWEST_TRIALS, response_of
 from sweeper.report.study_view import ENDED_EARLY, StudyView, score_of
@@ -150,11 +150,7 @@ def _confirmed(study: StudyView) -> str:
     )
     if len(study.repeats) > 1:
         second = study.repeats[1]
-        text += (
-            f" It stands clear of the next, trial {second.trial_number}."
-            if stands_clear(first, second)
-            else f" It cannot be told from the next, trial {second.trial_number}: their intervals overlap."
-        )
+        text += f" {verdict(first, second)}"
     return text
 
 

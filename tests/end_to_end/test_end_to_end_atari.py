@@ -60,7 +60,7 @@ def swept(tmp_path_factory) -> tuple[Path, list[dict], list[dict]]:
 
 
 def test_the_same_command_continues_after_a_kill(swept) -> None:
-    folder, before, after = swept
+    _folder, before, after = swept
     finished_before = [event["trial"] for event in before if event["event"] == "trial_finished"]
     finished_after = [event["trial"] for event in after if event["event"] == "trial_finished"]
     assert sorted(finished_before + finished_after) == [0, 1, 2]
@@ -96,7 +96,7 @@ def test_it_leaves_a_report_and_the_best_config(swept) -> None:
 
 
 def test_the_export_is_the_trials_config_and_trains_the_same_agent(swept) -> None:
-    folder, before, _ = swept
+    folder, _before, _ = swept
     # Trial 0 ran in one piece, so its whole curve must come again.
     run(folder, "export", "tiny", "--trial", "0", "-o", "zero.ini")
     exported = load_config_file(folder / "zero.ini")

@@ -12,8 +12,6 @@ from sweeper.seeds import trial_seed
 from sweeper.store.ledger import Ledger
 from trainer.errors import FailureKind
 
-SEED_BONUS = {}
-
 
 def noisy(assignment):
     """Trial 2 was lucky in the sweep: with fresh seeds trial 1 comes first again."""
@@ -130,7 +128,8 @@ def test_repeats_are_apart_when_their_intervals_are() -> None:
     low, high = make_repeat(0, [1, 1.1, 0.9]), make_repeat(1, [2, 2.1, 1.9])
     assert stands_clear(high, low)
     assert stands_clear(low, high)
-    assert not stands_clear(high, make_repeat(2, [0, 4]))
+    assert not stands_clear(high, make_repeat(2, [0, 2, 4]))
+    assert not stands_clear(make_repeat(3, [9, 9]), low)
 
 
 def test_less_is_better_where_the_study_says_so() -> None:

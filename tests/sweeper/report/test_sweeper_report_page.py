@@ -127,10 +127,12 @@ def test_the_summary_names_parameters_at_their_bounds(study_maker) -> None:
 
 
 def test_the_summary_tells_whether_the_leader_stands_clear(study) -> None:
-    apart = (Repeat(3, (5.0, 5.1), 5.05, (5.0, 5.1)), Repeat(4, (1.0, 1.1), 1.05, (1.0, 1.1)))
-    close = (Repeat(3, (5.0, 5.1), 5.05, (4.0, 6.1)), Repeat(4, (4.9, 5.0), 4.95, (4.0, 6.0)))
-    assert "It stands clear of the next, trial 4" in words(replace(study, repeats=apart))
-    assert "It cannot be told from the next, trial 4" in words(replace(study, repeats=close))
+    apart = (Repeat(3, (5.0, 5.0, 5.1), 5.05, (5.0, 5.1)), Repeat(4, (1.0, 1.0, 1.1), 1.05, (1.0, 1.1)))
+    close = (Repeat(3, (5.0, 5.0, 5.1), 5.05, (4.0, 6.1)), Repeat(4, (4.9, 4.9, 5.0), 4.95, (4.0, 6.0)))
+    assert "stands clear of the next, trial 4" in words(replace(study, repeats=apart))
+    few = (Repeat(3, (5.0,), 5.0, (5.0, 5.0)), Repeat(4, (1.0,), 1.0, (1.0, 1.0)))
+    assert "Fewer than 3 seeds" in words(replace(study, repeats=few))
+    assert "cannot be told from the next, trial 4" in words(replace(study, repeats=close))
 
 
 def test_the_summary_of_less_is_better(study_maker) -> None:
