@@ -128,6 +128,16 @@ def test_without_priorities_every_segment_is_dealt_once_an_epoch() -> None:
     assert sorted(hands[2] + hands[3]) == list(range(8))
 
 
+def test_a_minibatch_of_all_segments_needs_no_correction_for_priorities() -> None:
+    after = []
+    for prioritised in (False, True):
+        agent, buffer = double_agent(False), random_buffer(4, segments=4)
+        buffer.states = ()
+        learner(agent, piece=4, prioritised=prioritised).update(buffer, coefficients())
+        after.append(torch.cat([p.detach().flatten() for p in agent.parameters()]))
+    assert torch.equal(after[0], after[1])
+
+
 def test_ratios_of_learnt_segments_are_the_newest_known(monkeypatch) -> None:
     """The second minibatch's advantages see the ratios and values that the first one left behind."""
     from trainer.ppo import update

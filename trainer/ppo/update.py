@@ -218,6 +218,8 @@ class Learner:
         )
         all_parts, lengths = [], []
         explained: torch.Tensor | None = None
+        # A minibatch of everything is not drawn, so there is no preference to correct for either.
+        prioritised = self.plan.prioritised and self.plan.minibatch_segments < values.shape[1]
         deck = torch.empty(0, dtype=torch.int64, device=values.device)
         for _ in range(self.plan.num_minibatches):
             self.on_minibatch()
@@ -234,7 +236,7 @@ class Learner:
             )
             if explained is None:
                 explained = explained_variance(values, advantages + values, live)
-            if self.plan.prioritised:
+            if prioritised:
                 probabilities = segment_probabilities(advantages, coefficients.prio_alpha)
                 chosen = draw_segments(probabilities, self.plan.minibatch_segments, self.generator)
                 weights = importance_weights(probabilities, chosen, coefficients.prio_beta)
