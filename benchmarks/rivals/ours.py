@@ -43,7 +43,7 @@ def overrides(setting: dict[str, Any]) -> dict[str, Any]:
 def run(setting: dict[str, Any]) -> dict[str, Any]:
     """Train for `setting["seconds"]` after a warm-up; agent steps per second, and seconds per step by phase."""
     torch.set_num_threads(setting["threads"])
-    config = load_config("breakout" if setting["work"] == "atari" else "CartPole-v1").override(
+    config = load_config("atari/breakout" if setting["work"] == "atari" else "CartPole-v1").override(
         overrides(setting)
     )
     if setting["work"] != "atari":
