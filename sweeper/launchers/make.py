@@ -92,8 +92,8 @@ def chosen_gpus(config: Config) -> tuple[int, ...]:
 
 def memory_limit_bytes(config: Config) -> int | None:
     """The memory that a trial may take, where `[sweep]` limits it."""
-    limit: Any = getattr(config.sweep, "memory_limit_gb", None)
-    return None if limit is None else int(float(limit) * 2**30)
+    limit = config.sweep.memory_limit_gb
+    return None if limit is None else int(limit * 2**30)
 
 
 def _after_survey(config: Config, survey: Survey) -> SlotPlan:
