@@ -35,7 +35,7 @@ class Settings:
     """
 
     rungs: tuple[float, ...] = (0.06, 0.12, 0.25, 0.5, 1.0)
-    first_rung: int = 3
+    first_rung: int = 2
     compression: float = 0.05
     verify: float = 0.5
     long_from: float = 0.16
