@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum, StrEnum
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-from trainer.config import Config
-from trainer.errors import FailureKind
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from trainer.config import Config
+    from trainer.errors import FailureKind
 
 Value = bool | int | float | str
 """A parameter's value in natural units, as it stands in the INI and in the study."""

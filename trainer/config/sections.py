@@ -232,9 +232,6 @@ class SweepKeys(Section):
     memory_limit_gb: Positive | None = Field(
         None, description="Memory in GiB that a trial may take on the host before it is ended."
     )
-    memory_limit_gb: Positive | None = Field(
-        None, description="Host memory in GiB that a trial and all its processes may take; more ends it."
-    )
     hang_timeout: Positive = Field(
         300.0, description="Seconds of silence after which a trial counts as hanging."
     )
