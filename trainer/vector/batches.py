@@ -55,6 +55,7 @@ class BatchBuilder:
         self._device = device
         self._copy = copy
         self._staging: dict[str, torch.Tensor] = {}
+        self._known: dict[str, tuple[Array, torch.Tensor]] = {}
 
     def build(self, slots: Slots, extras: Extras, first_row: int) -> StepBatch:
         """A batch over the slots. On the CPU its tensors share the slots' memory."""
@@ -94,7 +95,12 @@ class BatchBuilder:
         return torch.from_numpy(values).to(self._device)
 
     def _move(self, name: str, values: Array) -> torch.Tensor:
-        tensor = torch.from_numpy(values)
+        known = self._known.get(name)
+        if known is not None and known[0] is values:
+            tensor = known[1]
+        else:
+            tensor = torch.from_numpy(values)
+            self._known[name] = (values, tensor)
         if self._device.type == "cpu":
             return tensor.clone() if self._copy and name == "observations" else tensor
         staging = self._staging.get(name)

@@ -313,7 +313,7 @@ class MultiprocessingVectorEnv(VectorEnv):
     def close(self) -> None:
         """End all workers. The shared memory goes with the last batch that is still held."""
         self._finalizer()
-        self._arrays, self._batches = {}, []
+        self._arrays, self._batches, self._builders = {}, [], []
 
 
 def _how_ended(code: int) -> str:

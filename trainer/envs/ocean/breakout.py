@@ -30,7 +30,7 @@ class Breakout(BatchEnvironment):
     def build(self) -> None:
         """State: paddle (E,), ball, its heading and its last place (E, 2), bricks (E, 10, 10)."""
         self.max_steps = self.settings.max_steps
-        self.observation_layout = ObservationLayout((4, SIZE, SIZE), torch.uint8, 0.0, 1.0)
+        self.observation_layout = ObservationLayout((4, SIZE, SIZE), self.dtype, 0.0, 1.0)
         self.action_layout = ActionLayout("discrete", sizes=(3,))
         self.paddle = self.zeros(self.num_envs, dtype=torch.int64)
         self.ball = self.zeros(self.num_envs, 2, dtype=torch.int64)
@@ -88,7 +88,7 @@ class Breakout(BatchEnvironment):
 
     def observe(self) -> torch.Tensor:
         """Four planes of zeros and ones: paddle, ball, where the ball was, bricks."""
-        planes = torch.zeros((self.num_envs, 4, SIZE, SIZE), dtype=torch.uint8, device=self.device)
+        planes = torch.zeros((self.num_envs, 4, SIZE, SIZE), dtype=self.dtype, device=self.device)
         planes[self._everybody, PADDLE, SIZE - 1, self.paddle] = 1
         planes[self._everybody, TRAIL, self.last[:, 0], self.last[:, 1]] = 1
         planes[self._everybody, BALL, self.ball[:, 0], self.ball[:, 1]] = 1

@@ -39,7 +39,7 @@ class Snake(BatchEnvironment):
         """State: steps until a cell is free (E, size²), head and food as cells, heading, length, hunger (E,)."""
         size = self.settings.size
         self.max_steps = self.settings.max_steps
-        self.observation_layout = ObservationLayout((3, size, size), torch.uint8, 0.0, 1.0)
+        self.observation_layout = ObservationLayout((3, size, size), self.dtype, 0.0, 1.0)
         self.action_layout = ActionLayout("discrete", sizes=(4,))
         self.life = self.zeros(self.num_envs, size * size, dtype=torch.int64)
         self.head, self.heading, self.food, self.length, self.fasting = (
@@ -92,7 +92,7 @@ class Snake(BatchEnvironment):
     def observe(self) -> torch.Tensor:
         """Three planes of zeros and ones: head, body, food."""
         size = self.settings.size
-        planes = torch.zeros((self.num_envs, 3, size * size), dtype=torch.uint8, device=self.device)
+        planes = torch.zeros((self.num_envs, 3, size * size), dtype=self.dtype, device=self.device)
         planes[:, BODY] = self.life > 0
         planes[self._everybody, HEAD, self.head] = 1
         planes[self._everybody, FOOD, self.food] = 1
