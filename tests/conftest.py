@@ -40,7 +40,9 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
         reason = report.longrepr[2]
         if not any(allowed in reason for allowed in ALLOWED_SKIPS):
             report.outcome = "failed"
-            report.longrepr = f"{item.nodeid} was skipped, and tests/allowed_skips.txt does not allow it: {reason}"
+            report.longrepr = (
+                f"{item.nodeid} was skipped, and tests/allowed_skips.txt does not allow it: {reason}"
+            )
     return report
 
 

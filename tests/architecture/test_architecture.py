@@ -30,7 +30,9 @@ def test_files_hold_one_thing() -> None:
 
 
 def test_every_module_says_what_it_is() -> None:
-    silent = [str(path.relative_to(ROOT)) for path in SOURCES if not path.read_text().startswith(('"""', 'r"""'))]
+    silent = [
+        str(path.relative_to(ROOT)) for path in SOURCES if not path.read_text().startswith(('"""', 'r"""'))
+    ]
     assert silent == []
 
 
@@ -45,7 +47,9 @@ after = [signal.getsignal(s) for s in handled], list(warnings.filters), list(log
 heavy = sorted({{"torch", "optuna", "gymnasium", "plotly", "ale_py", "sklearn", "ray"}} & set(sys.modules))
 print(json.dumps({{"same": before == after, "heavy": heavy}}))
 """
-    answer = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True, cwd=ROOT)
+    answer = subprocess.run(
+        [sys.executable, "-c", probe], capture_output=True, text=True, check=True, cwd=ROOT
+    )
     assert json.loads(answer.stdout) == {"same": True, "heavy": []}
 
 
@@ -55,12 +59,16 @@ import json, sys
 import sweeper.cli
 print(json.dumps(sorted({"torch", "optuna", "gymnasium", "plotly", "ale_py", "sklearn", "ray"} & set(sys.modules))))
 """
-    answer = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True, cwd=ROOT)
+    answer = subprocess.run(
+        [sys.executable, "-c", probe], capture_output=True, text=True, check=True, cwd=ROOT
+    )
     assert json.loads(answer.stdout) == []
 
 
 def test_the_project_speaks_of_itself_alone() -> None:
-    tracked = subprocess.run(["git", "ls-files"], capture_output=True, text=True, check=True, cwd=ROOT).stdout.split()
+    tracked = subprocess.run(
+        ["git", "ls-files"], capture_output=True, text=True, check=True, cwd=ROOT
+    ).stdout.split()
     words = ["/wo" + "rk/", "../sha" + "red", "cla" + "ude", "/opt/py" + "pi"]
     found = [
         (name, word)
