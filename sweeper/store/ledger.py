@@ -88,6 +88,7 @@ class Ledger:
         self._ids = {trial.uuid: trial_id for trial_id, trial in stored}
         self._thinners: dict[str, Thinner] = {}
         self._unwritten: dict[str, _Unwritten] = {}
+        self._answered: set[int] = set()
         self._flushed_at = self._beaten_at = clock.monotonic()
         self._counted_at = clock.monotonic()
         self.writer = Writer(study.engine, study.study_id, study.uuid, path=study.path, on_note=on_note)
@@ -129,9 +130,10 @@ class Ledger:
         return curves.get(uuid, [])
 
     def requests(self) -> list[Request]:
-        """Open requests in the order they came."""
+        """Open requests in the order they came, none twice: an answer may still be on its way to the database."""
         with self.study.engine.connect() as connection:
-            return read_requests(connection, self.study.uuid)
+            rows = read_requests(connection, self.study.uuid)
+        return [request for request in rows if request.id not in self._answered]
 
     # --- writing trials ------------------------------------------------------------------------------------------
 
@@ -350,6 +352,7 @@ class Ledger:
     def answer(self, request: Request, answer: str) -> None:
         """Close a request with what came of it."""
         now = self._clock.now()
+        self._answered.add(request.id)
         self.writer.put(lambda connection: answer_request(connection, request.id, answer, now))
 
     def tick(self) -> None:

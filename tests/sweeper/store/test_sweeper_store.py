@@ -330,6 +330,13 @@ class TestStudies:
             for table in ("sweep_trials", "sweep_curves", "sweep_studies", "sweep_locks"):
                 assert connection.execute(f"SELECT count(*) FROM {table}").fetchone() == (0,), table
 
+    def test_a_request_is_not_heard_again_while_its_answer_is_on_its_way(self, study, ledger, monkeypatch):
+        study.request(RequestKind.EXTEND, {"runs": 5})
+        monkeypatch.setattr(ledger.writer, "put", lambda write: None)
+        (request,) = ledger.requests()
+        ledger.answer(request, "Done.")
+        assert ledger.requests() == []
+
     def test_requests_are_heard_in_order(self, study, ledger):
         study.request(RequestKind.EXTEND, {"runs": 5})
         study.request(RequestKind.STOP)
