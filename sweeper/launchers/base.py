@@ -20,7 +20,7 @@ class Launcher(Protocol):
 
     @property
     def slots(self) -> int:
-        """How many trials run side by side; may grow while it runs (`--join`)."""
+        """How many trials run side by side; may grow while it runs."""
 
     @property
     def num_threads(self) -> int:

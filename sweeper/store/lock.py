@@ -151,5 +151,5 @@ def _refusal(study_name: str, row: Row[tuple[object, ...]]) -> StudyLockedError:
         f"Study {study_name!r} is being run by process {row.pid} on {row.host}, started {since}.",
         rule="One process at a time runs a study.",
         remedy=f"Look at it with `puffer-sweep status {study_name}`, end it with `puffer-sweep stop {study_name}`, "
-        "or add slots to it with --join.",
+        "or give it a larger budget with `puffer-sweep extend`.",
     )

@@ -35,10 +35,12 @@ FAULTS = {
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_fault_is_an_outcome_and_the_sweep_goes_on(tmp_path, fault):
+    # Long where no hang is planted: a busy machine must not make one.
+    hang_timeout = "6" if FAULTS[fault] is FailureKind.HANG else "60"
     outcome = run_planted_sweep(
         tmp_path,
         *("--sweep.max-runs", "4", "--sweep.retries", "0", "--sweep.pruner", "median"),
-        *("--env.fault", fault, "--env.only", "1", "--sweep.hang-timeout", "1.5"),
+        *("--env.fault", fault, "--env.only", "1", "--sweep.hang-timeout", hang_timeout),
         slots=2,
     )
     assert outcome.reason is EndReason.RUNS
