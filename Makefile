@@ -34,11 +34,16 @@ sweep: $(VENV)/.sweep
 
 SWEEP_FLAGS ?= --sweep.max-runs 8 --sweep.max-hours 0.12 --train.total-timesteps 40960
 
-test: $(VENV)/.dev lint types contracts
-	$(BIN)/python -m pytest -m "not slow" -n 2
+# Everything that `make test-all` adds: Ray, PostgreSQL's driver, envpool. What a machine lacks is skipped with a reason.
+$(VENV)/.all: $(VENV)/.dev
+	$(PIP) --editable '.[atari,dashboard,dev,ray,postgres,envpool,video]'
+	touch $@
 
-test-all: $(VENV)/.dev lint types contracts
-	$(BIN)/python -m pytest
+test: $(VENV)/.dev lint types contracts
+	$(BIN)/python -m pytest -m "not slow" -n 2 $(PYTEST_FLAGS)
+
+test-all: $(VENV)/.all test
+	$(BIN)/python -m pytest -m slow $(PYTEST_FLAGS)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
