@@ -155,9 +155,10 @@ class LineListener(BoardListener):
         """State, score and cost, the best so far and the time left."""
         super().on_finished(trial)
         self._last_line.pop(trial.uuid, None)
-        if trial.state is TrialState.FAILED:
+        if trial.state in (TrialState.FAILED, TrialState.INFEASIBLE):
             reason = trial.failure_message.strip().splitlines()
-            self._say(f"trial {trial.number} failed: {reason[0] if reason else 'no reason given'}")
+            text = reason[0] if reason else "no reason given"
+            self._say(f"trial {trial.number} {trial.state.value}: {text}")
             return
         board = self.board
         leaders = [leader for leader in board.leaders(1) if leader.state is TrialState.COMPLETE]
