@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections import Counter
 from pathlib import Path
@@ -69,4 +70,7 @@ def tell(*words):
 
 
 if __name__ == "__main__":
+    # As in a terminal's foreground: what starts the tests may have it ignore some of them, and that is inherited.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
     tell(run_planted_sweep(Path(sys.argv[1]), *sys.argv[2:], listener=Lines()).reason)
