@@ -1,7 +1,8 @@
 # Two commands do everything on a fresh machine with Python 3.11+, make and git:
 #
-#   make sweep   sets up .venv and runs a small, real Atari sweep (about eight minutes on two cores)
-#   make test    sets up .venv and runs lint, types, import contracts and the everyday tests
+#   make sweep     sets up .venv and runs a small, real Atari sweep (about eight minutes on two cores)
+#   make test      sets up .venv and runs lint, types, import contracts and the everyday tests
+#   make test-all  adds Ray, PostgreSQL, Chromium, Procgen, golden curves and kill tests
 #
 # Versions are pinned in constraints.txt. On Linux with an NVIDIA GPU the same pins bring CUDA builds of PyTorch.
 
@@ -10,7 +11,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 
-.PHONY: help sweep test test-all lint types contracts docs clean
+.PHONY: help sweep test test-all slow procgen lint types contracts clean
 
 help:
 	@sed -n '3,6p' Makefile | sed 's/^# *//'
@@ -34,16 +35,33 @@ sweep: $(VENV)/.sweep
 
 SWEEP_FLAGS ?= --sweep.max-runs 8 --sweep.max-hours 0.12 --train.total-timesteps 40960
 
-# Everything that `make test-all` adds: Ray, PostgreSQL's driver, envpool. What a machine lacks is skipped with a reason.
-$(VENV)/.all: $(VENV)/.dev
-	$(PIP) --editable '.[atari,dashboard,dev,ray,postgres,envpool,video]'
-	touch $@
-
 test: $(VENV)/.dev lint types contracts
 	$(BIN)/python -m pytest -m "not slow" -n 2 $(PYTEST_FLAGS)
 
-test-all: $(VENV)/.all test
-	$(BIN)/python -m pytest -m slow $(PYTEST_FLAGS)
+# Everything else: Ray, PostgreSQL, Chromium, envpool, golden curves, kill tests (`make slow`), and Procgen, whose wheels
+# need NumPy 1 and with it an environment of their own (`make procgen`). What a machine lacks is skipped with a reason.
+test-all: test slow procgen
+
+$(VENV)/.all: $(VENV)/.dev
+	$(PIP) --editable '.[$(ALL_EXTRAS)]'
+	touch $@
+
+ALL_EXTRAS := atari,box2d,dashboard,dev,envpool,minigrid,mujoco,postgres,ray,tensorboard,video
+
+slow: $(VENV)/.all
+	$(BIN)/python -m pytest -m "slow and not procgen" $(PYTEST_FLAGS)
+
+PROCGEN_VENV ?= .venv-procgen
+
+$(PROCGEN_VENV)/.procgen: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(PROCGEN_VENV)
+	grep -v '^numpy==' constraints.txt > $(PROCGEN_VENV)/constraints.txt
+	$(PROCGEN_VENV)/bin/python -m pip --disable-pip-version-check install --quiet \
+	  --constraint $(PROCGEN_VENV)/constraints.txt --editable '.[dev,procgen,video]'
+	touch $@
+
+procgen: $(PROCGEN_VENV)/.procgen
+	$(PROCGEN_VENV)/bin/python -m pytest -m procgen $(PYTEST_FLAGS)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -56,4 +74,4 @@ contracts: $(VENV)/.dev
 	$(BIN)/lint-imports
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(PROCGEN_VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
