@@ -57,7 +57,7 @@ $(PROCGEN_VENV)/.procgen: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(PROCGEN_VENV)
 	grep -v '^numpy==' constraints.txt > $(PROCGEN_VENV)/constraints.txt
 	$(PROCGEN_VENV)/bin/python -m pip --disable-pip-version-check install --quiet \
-	  --constraint $(PROCGEN_VENV)/constraints.txt --editable '.[dev,procgen,video]'
+	  --constraint $(PROCGEN_VENV)/constraints.txt --editable '.[dev,procgen]'
 	touch $@
 
 procgen: $(PROCGEN_VENV)/.procgen
