@@ -55,9 +55,9 @@ PROCGEN_VENV ?= .venv-procgen
 
 $(PROCGEN_VENV)/.procgen: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(PROCGEN_VENV)
-	grep -v '^numpy==' constraints.txt > $(PROCGEN_VENV)/constraints.txt
+	grep -vE '^(numpy|pandas)==' constraints.txt > $(PROCGEN_VENV)/constraints.txt
 	$(PROCGEN_VENV)/bin/python -m pip --disable-pip-version-check install --quiet \
-	  --constraint $(PROCGEN_VENV)/constraints.txt --editable '.[dev,procgen]'
+	  --constraint $(PROCGEN_VENV)/constraints.txt --editable '.[procgen,test]'
 	touch $@
 
 procgen: $(PROCGEN_VENV)/.procgen
