@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 LONE_TRIAL_THREADS = 2
 """A trial that has the machine to itself gains from two threads; from more it rarely does at PPO's sizes."""
@@ -37,7 +37,7 @@ def plan_slots(
     *,
     workers: int | None,
     gpus: Sequence[int],
-    trials_per_gpu: int,
+    trials_per_gpu: int | Mapping[int, int],
     num_cores: int,
     env_workers: int = 0,
     num_threads: int | None = None,
@@ -47,13 +47,18 @@ def plan_slots(
     Args:
         workers: trials side by side; None for as many as fit.
         gpus: indices of the GPUs to use; empty to train on the CPU.
-        trials_per_gpu: trials that share one GPU.
+        trials_per_gpu: trials that share one GPU; by GPU where that was measured, and then the cores count too.
         num_cores: cores that this process may really use.
         env_workers: environment processes of each trial, which take their cores too.
         num_threads: threads per trial as the config says; None to divide.
     """
     if gpus:
-        places: list[int | None] = [gpu for _ in range(trials_per_gpu) for gpu in gpus]
+        measured = not isinstance(trials_per_gpu, int)
+        per_gpu = dict.fromkeys(gpus, trials_per_gpu) if isinstance(trials_per_gpu, int) else trials_per_gpu
+        rounds = range(max(per_gpu.values()))
+        places: list[int | None] = [gpu for number in rounds for gpu in gpus if number < per_gpu[gpu]]
+        if measured:
+            places = places[: max(len(gpus), num_cores // ((num_threads or 1) + env_workers))]
         count = len(places) if workers is None else workers
         chosen = tuple(places[i % len(places)] for i in range(count))
     else:

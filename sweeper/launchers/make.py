@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sweeper.launchers.cores import SlotPlan, plan_slots, usable_cores
 from sweeper.launchers.gpus import usable_gpus
 from sweeper.launchers.local import LocalLauncher
+from sweeper.launchers.sharing import Sharing
 from trainer.errors import DeviceError, Place
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from sweeper.clock import Clock
     from sweeper.launchers.base import Launcher
     from sweeper.trial import Survey
@@ -30,19 +34,43 @@ def make_launcher(config: Config, *, token: str | None = None, clock: Clock | No
         from sweeper.launchers.ray_cluster import RayLauncher
 
         return RayLauncher.from_config(config, clock=clock)
-    backend = str(config.vec.backend).lower()
-    first = plan_for(config, backend)
+    backend = _Backend(str(config.vec.backend).lower())
     return LocalLauncher(
-        first,
+        plan_for(config, backend.name),
         token=token,
         clock=clock,
         memory_limit_bytes=memory_limit_bytes(config),
-        replan=lambda survey: _after_survey(config, survey),
+        replan=lambda survey: plan_for(config, backend.found(survey)),
+        sharing=_sharing(config, backend),
     )
 
 
-def plan_for(config: Config, backend: str) -> SlotPlan:
+@dataclass(slots=True)
+class _Backend:
+    """Which backend runs the environments: as configured, and from the first survey on as found."""
+
+    name: str
+
+    def found(self, survey: Survey) -> str:
+        if self.name == "auto":
+            self.name = survey.environment.backend.lower()
+        return self.name
+
+
+def _sharing(config: Config, backend: _Backend) -> Sharing | None:
+    gpus = chosen_gpus(config)
+    if config.sweep.trials_per_gpu != "auto" or not gpus or config.sweep.workers != "auto":
+        return None
+    return Sharing(gpus, lambda per_gpu: plan_for(config, backend.name, per_gpu))
+
+
+def plan_for(config: Config, backend: str, trials_per_gpu: Mapping[int, int] | None = None) -> SlotPlan:
     """The slots of this machine for a config whose backend is known.
+
+    Args:
+        config: as loaded.
+        backend: lower-case.
+        trials_per_gpu: as measured, by GPU; None for what the config says, one where it says `auto`.
 
     Raises:
         DeviceError: GPUs that are not there.
@@ -57,7 +85,7 @@ def plan_for(config: Config, backend: str) -> SlotPlan:
     return plan_slots(
         workers=_number(sweep.workers),
         gpus=gpus,
-        trials_per_gpu=_number(sweep.trials_per_gpu) or 1,
+        trials_per_gpu=trials_per_gpu or _number(sweep.trials_per_gpu) or 1,
         num_cores=usable_cores(),
         env_workers=env_workers,
         num_threads=_number(config.train.num_threads),
@@ -94,11 +122,6 @@ def memory_limit_bytes(config: Config) -> int | None:
     """The memory that a trial may take, where `[sweep]` limits it."""
     limit = config.sweep.memory_limit_gb
     return None if limit is None else int(limit * 2**30)
-
-
-def _after_survey(config: Config, survey: Survey) -> SlotPlan:
-    backend = str(config.vec.backend).lower()
-    return plan_for(config, survey.environment.backend.lower() if backend == "auto" else backend)
 
 
 def _number(value: Any) -> int | None:

@@ -8,17 +8,17 @@ nodes do not share this machine's folders, the newest checkpoint travels with th
 from __future__ import annotations
 
 import logging
-import os
-import sys
 import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from sweeper.clock import Clock, SystemClock
-from sweeper.folder import CURVE_FILE, log_tail, newest_checkpoint
+from sweeper.folder import CURVE_FILE
+from sweeper.launchers.obituary import obituary
 from sweeper.launchers.ray_host import MARK_FILE, News, TrialHost
-from sweeper.records import Assignment, Ending, Event, Finished, Reported, Verdict
+from sweeper.launchers.worker_environment import python_path, thread_variables
+from sweeper.records import Assignment, Event, Finished, Reported, Verdict
 from trainer.errors import FailureKind, MissingExtraError, PufferError
 
 if TYPE_CHECKING:
@@ -199,7 +199,7 @@ class RayLauncher:
         actor = self._busy.pop(uuid, None)
         if actor is not None:
             self._drop(actor)
-            self._pending.append(_obituary(actor, kind, message))
+            self._pending.append(_last_word(actor, kind, message))
 
     def wake(self) -> None:
         """See `Launcher.wake`: `events` never waits long."""
@@ -229,14 +229,7 @@ class RayLauncher:
         return fitting if self._most is None else min(fitting, self._most)
 
     def _make_actor(self) -> _Actor:
-        threads = str(self._cpus)
-        variables = {
-            "OMP_WAIT_POLICY": "PASSIVE",
-            "OMP_NUM_THREADS": threads,
-            "MKL_NUM_THREADS": threads,
-            "OPENBLAS_NUM_THREADS": threads,
-            "PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry),
-        }
+        variables = {**thread_variables(self._cpus), "PYTHONPATH": python_path()}
         made = self._ray.remote(TrialHost).options(
             num_cpus=self._cpus,
             num_gpus=self._gpus,
@@ -258,7 +251,7 @@ class RayLauncher:
             self._measured_at = -CAPACITY_INTERVAL_SECONDS
             what = " ".join(str(error).split())[:300]
             message = f"The Ray actor of the trial, or its node, is lost: {what}"
-            self._pending.append(_obituary(actor, FailureKind.WORKER_LOST, message))
+            self._pending.append(_last_word(actor, FailureKind.WORKER_LOST, message))
             return
         if news.beats != actor.beats:
             actor.beats, actor.sign_at = news.beats, self._clock.monotonic()
@@ -310,18 +303,7 @@ def _store_files(folder: Path, files: dict[str, bytes]) -> None:
                 old.unlink(missing_ok=True)
 
 
-def _obituary(actor: _Actor, kind: FailureKind, message: str) -> Finished:
-    assignment, last = actor.assignment, actor.last
-    if assignment is None:
+def _last_word(actor: _Actor, kind: FailureKind, message: str) -> Finished:
+    if actor.assignment is None:
         raise RuntimeError("an idle actor has no trial to tell of")
-    return Finished(
-        uuid=assignment.uuid,
-        ending=Ending.FAILED,
-        score=None,
-        agent_steps=last.agent_steps if last else 0,
-        cost_seconds=last.cost_seconds if last else 0.0,
-        checkpoint=newest_checkpoint(assignment.folder),
-        failure_kind=kind,
-        failure_message=message,
-        log_tail=log_tail(assignment.folder),
-    )
+    return obituary(actor.assignment, actor.last, kind, message)

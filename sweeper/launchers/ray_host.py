@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import queue
 import tempfile
 import threading
 from dataclasses import dataclass, field, replace
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sweeper.folder import CURVE_FILE, LOG_FILE, newest_checkpoint
+from sweeper.launchers.verdicts import Verdicts
 from sweeper.launchers.worker import output_to
 from sweeper.records import Assignment, Event, Finished, Reported, Verdict
 from trainer.errors import PufferError
@@ -48,7 +48,7 @@ class TrialHost:
         self._servant.warm_up()
         self._changed = threading.Condition()
         self._events: list[Event] = []
-        self._verdicts: queue.SimpleQueue[tuple[str, Verdict]] = queue.SimpleQueue()
+        self._verdicts = Verdicts()
         self._uuid = ""
         self._beats = 0
         self._own_folder: Path | None = None
@@ -72,6 +72,7 @@ class TrialHost:
         """
         with self._changed:
             self._uuid, self._events, self._sent = assignment.uuid, [], {}
+        self._verdicts.begin(assignment.uuid)
         shared = _read(assignment.folder / MARK_FILE) == mark
         self._own_folder = None
         with tempfile.TemporaryDirectory(prefix="puffer-sweep-") as temporary:
@@ -99,7 +100,7 @@ class TrialHost:
 
     def tell(self, uuid: str, verdict: Verdict) -> None:
         """Hand a verdict to the running trial."""
-        self._verdicts.put((uuid, verdict))
+        self._verdicts.put(uuid, verdict)
 
     def send(self, event: Event) -> None:
         """See `Channel.send`."""
@@ -111,14 +112,9 @@ class TrialHost:
 
     def verdict(self, *, wait: bool) -> Verdict | None:
         """See `Channel.verdict`."""
-        while True:
-            try:
-                uuid, verdict = self._verdicts.get(block=wait)
-            except queue.Empty:
-                return None
-            self._beats += 1
-            if uuid == self._uuid:
-                return verdict
+        verdict = self._verdicts.get(wait=wait)
+        self._beats += 1
+        return verdict
 
     def beat(self) -> None:
         """See `Channel.beat`."""

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from sweeper.folder import LOG_FILE
 from sweeper.launchers.process_tree import die_with_parent, prefer_as_victim
+from sweeper.launchers.verdicts import Verdicts
 from sweeper.records import Assignment, Event, Finished, Reported, Verdict
 from trainer.errors import PufferError
 
@@ -40,15 +41,14 @@ class Line:
         self.tasks: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
         self._connection = connection
         self._sending = threading.Lock()
-        self._verdicts: queue.SimpleQueue[tuple[str, Verdict]] = queue.SimpleQueue()
-        self._uuid = ""
+        self._verdicts = Verdicts()
         self._held: list[Event] = []
         self._sent_at = time.monotonic()
         self._beats = 0
 
     def begin(self, uuid: str) -> None:
-        """From now on verdicts are for this trial; those for an earlier one are dropped."""
-        self._uuid = uuid
+        """A trial begins: what was meant for an earlier one is dropped."""
+        self._verdicts.begin(uuid)
         self._held = []
 
     def send(self, event: Event) -> None:
@@ -62,14 +62,9 @@ class Line:
 
     def verdict(self, *, wait: bool) -> Verdict | None:
         """See `Channel.verdict`."""
-        while True:
-            try:
-                uuid, verdict = self._verdicts.get(block=wait)
-            except queue.Empty:
-                return None
-            self._beats += 1
-            if uuid == self._uuid:
-                return verdict
+        verdict = self._verdicts.get(wait=wait)
+        self._beats += 1
+        return verdict
 
     def beat(self) -> None:
         """See `Channel.beat`."""
@@ -92,7 +87,7 @@ class Line:
             except (EOFError, OSError):
                 end_now()
             if kind == "verdict":
-                self._verdicts.put(content)
+                self._verdicts.put(*content)
             else:
                 self.tasks.put((kind, content))
 

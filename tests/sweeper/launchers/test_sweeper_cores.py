@@ -8,7 +8,7 @@ import pytest
 
 from sweeper.launchers import gpus
 from sweeper.launchers.cores import cgroup_cores, plan_slots, usable_cores
-from sweeper.launchers.local import worker_environment
+from sweeper.launchers.worker_environment import worker_environment
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,41 @@
+"""The environment variables of a process that trains: everything that must be settled before torch is imported."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from sweeper.launchers.gpus import device_name
+from sweeper.launchers.process_tree import TOKEN_VARIABLE
+
+
+def worker_environment(num_threads: int, gpu: int | None, token: str) -> dict[str, str]:
+    """The environment of a local worker.
+
+    A GPU is named here, before CUDA starts, so that each worker sees its own as cuda:0.
+    """
+    environment = {
+        **os.environ,
+        **thread_variables(num_threads),
+        "PYTHONPATH": python_path(),
+        TOKEN_VARIABLE: token,
+    }
+    if gpu is not None:
+        environment["CUDA_VISIBLE_DEVICES"] = device_name(gpu)
+        environment["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
+    return environment
+
+
+def thread_variables(num_threads: int) -> dict[str, str]:
+    """Threads of a forward pass; those that spin afterwards would steal cores from environments and other trials."""
+    return {
+        "OMP_WAIT_POLICY": "PASSIVE",
+        "OMP_NUM_THREADS": str(num_threads),
+        "MKL_NUM_THREADS": str(num_threads),
+        "OPENBLAS_NUM_THREADS": str(num_threads),
+    }
+
+
+def python_path() -> str:
+    """The parent's own search path, so that whatever it can import its workers can."""
+    return os.pathsep.join(dict.fromkeys(entry or os.getcwd() for entry in sys.path))  # noqa: PTH109
