@@ -24,6 +24,8 @@ def rehearse(config: Config) -> EnvironmentFacts:
     """
     facts = probe(config)
     recipe = make_recipe(config.base.package, config.base.env_name, config.env)
+    # Found out before: some environments calculate while they are made, which the device of no memory cannot.
+    observation_layout, action_layout = recipe.observation_layout, recipe.action_layout
     with torch.device("meta"), torch.random.fork_rng(devices=[]):
-        make_policy(config, recipe.observation_layout, recipe.action_layout)
+        make_policy(config, observation_layout, action_layout)
     return facts

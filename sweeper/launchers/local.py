@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 SURVEY_TIMEOUT_SECONDS = 600.0
 SURVEY_ATTEMPTS = 3
-"""So many workers may end in making the environment: one that was killed from outside says nothing about it."""
+"""So many workers may be killed while they make the environment: a kill from outside says nothing about it."""
 
 MEMORY_CHECK_SECONDS = 0.5
 LONGEST_GAP_SECONDS = 5.0
@@ -90,6 +90,7 @@ class LocalLauncher:
         self._closed = False
         self._kernel_kills = kernel_kills()
         self._last_words = ""
+        self._last_status: int | None = None
         self._guardian = _start_guardian(self._token)
         for slot in self._slots:
             self._spawn(slot)
@@ -119,13 +120,14 @@ class LocalLauncher:
 
     def survey(self, config: Config) -> Survey:
         """See `Launcher.survey`."""
-        for _ in range(SURVEY_ATTEMPTS):
+        answer = self._survey_once(config)
+        attempts = 1
+        while answer is None and self._last_status == -signal.SIGKILL and attempts < SURVEY_ATTEMPTS:
             answer = self._survey_once(config)
-            if answer is not None:
-                break
-        else:
+            attempts += 1
+        if answer is None:
             raise PufferError(
-                f"Making the environment has ended the worker process {SURVEY_ATTEMPTS} times.",
+                "Making the environment has ended the worker process.",
                 remedy="Its last words: " + (self._last_words or "none."),
             )
         if isinstance(answer, PufferError):
@@ -303,7 +305,7 @@ class LocalLauncher:
     def _bury(self, slot: _Slot, worker: WorkerProcess, what: str | None) -> None:
         """A worker has ended: say so for its trial, and start another."""
         # The line is cut and the process may still be there: dying, or past answering.
-        status = worker.status(_DEATH_PATIENCE_SECONDS)
+        status = self._last_status = worker.status(_DEATH_PATIENCE_SECONDS)
         worker.kill()
         self._reap(slot)
         assignment, slot.assignment = slot.assignment, None

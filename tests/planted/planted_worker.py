@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from dataclasses import replace
+from pathlib import Path
 
 from sweeper.launchers.simulated import Epoch, PretendedRun
 from sweeper.launchers.worker import main
@@ -41,6 +42,12 @@ class Pretender:
     def survey(self, config):
         if config.env.get("fault") == "unmakeable":
             raise EnvironmentMakeError("There is no such environment.", value=config.base.env_name)
+        if config.env.get("fault") == "killed in survey":
+            # `env.left` names a file with as many characters as workers are still to be killed.
+            left = Path(config.env["left"])
+            if words := left.read_text():
+                left.write_text(words[1:])
+                kill_myself()
         return Survey(EnvironmentFacts(), cuda_available=False)
 
     def close(self):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -35,3 +37,11 @@ def test_a_policy_that_does_not_fit_the_observations() -> None:
 def test_a_misspelt_environment() -> None:
     with pytest.raises(EnvironmentMakeError, match="CartPole-v1"):
         rehearse(load_config("CartPole-v1").override({"base.env_name": "CartPol-v1"}))
+
+
+OCEAN = sorted(path.stem for path in (Path(__file__).parents[2] / "config" / "ocean").glob("*.ini"))
+
+
+@pytest.mark.parametrize("name", OCEAN)
+def test_every_ocean_environment_can_be_rehearsed(name):
+    assert rehearse(load_config(f"ocean/{name}")).backend == "PufferEnv"
