@@ -25,36 +25,40 @@ GRAM_ASPECT = 2.0
 
 
 def orthogonalise(matrix: torch.Tensor, eps: float = 1e-8) -> torch.Tensor:
-    """Singular values of a matrix (n, m) moved near 1 (0.7 … 1.2), in float32 or wider.
+    """Singular values of a matrix (n, m), or of each of several (B, n, m), moved near 1 (0.7 … 1.2).
+
+    In float32 or wider.
 
     Wide matrices are iterated on as X ← P(XXᵀ) X with the n × n products gathered first: P only ever
     multiplies from the left and commutes with the Gram matrix, so that X itself is touched twice instead of
     at every step. In bfloat16 this blows up on decaying spectra, hence float32.
     """
-    tall = matrix.shape[0] > matrix.shape[1]
+    tall = matrix.shape[-2] > matrix.shape[-1]
     wide = matrix.mT if tall else matrix
-    wide = wide / (torch.linalg.vector_norm(wide) + eps)
-    by_gram = wide.shape[1] >= GRAM_ASPECT * wide.shape[0]
+    wide = wide / (torch.linalg.vector_norm(wide, dim=(-2, -1), keepdim=True) + eps)
+    by_gram = wide.shape[-1] >= GRAM_ASPECT * wide.shape[-2]
     result = _iterate_on_gram(wide) if by_gram else _iterate(wide)
     return result.mT if tall else result
 
 
 def _iterate(matrix: torch.Tensor) -> torch.Tensor:
     a, b, c = COEFFICIENTS
+    multiply_and_add = torch.addmm if matrix.ndim == 2 else torch.baddbmm
     for _ in range(NUM_NEWTON_SCHULZ_STEPS):
         gram = matrix @ matrix.mT
-        inner = torch.addmm(gram, gram, gram, beta=b, alpha=c)
-        matrix = torch.addmm(matrix, inner, matrix, beta=a)
+        inner = multiply_and_add(gram, gram, gram, beta=b, alpha=c)
+        matrix = multiply_and_add(matrix, inner, matrix, beta=a)
     return matrix
 
 
 def _iterate_on_gram(matrix: torch.Tensor) -> torch.Tensor:
     a, b, c = COEFFICIENTS
+    multiply_and_add = torch.addmm if matrix.ndim == 2 else torch.baddbmm
     gram = matrix @ matrix.mT
     product: torch.Tensor | None = None
     for step in range(NUM_NEWTON_SCHULZ_STEPS):
-        factor = torch.addmm(gram, gram, gram, beta=b, alpha=c)
-        factor.diagonal().add_(a)
+        factor = multiply_and_add(gram, gram, gram, beta=b, alpha=c)
+        factor.diagonal(dim1=-2, dim2=-1).add_(a)
         product = factor if product is None else factor @ product
         if step < NUM_NEWTON_SCHULZ_STEPS - 1:
             gram = factor @ (factor @ gram)

@@ -128,17 +128,31 @@ def piece_loss(
     return loss, parts, ratios, values.detach()
 
 
-def backpropagate_piece(
+class PieceGradients(NamedTuple):
+    """What remains to be backpropagated of a piece, and what was measured on the way.
+
+    Attributes:
+        outputs: of the agent, with their graph.
+        gradients: of the loss with respect to the outputs.
+        parts: of the loss, in the order of `LOSS_NAMES`.
+        ratios, values: (T, M), detached.
+    """
+
+    outputs: tuple[torch.Tensor, ...]
+    gradients: tuple[torch.Tensor, ...]
+    parts: torch.Tensor
+    ratios: torch.Tensor
+    values: torch.Tensor
+
+
+def piece_gradients(
     agent: Agent,
     distribution: ActionDistribution,
     piece: Piece,
     coefficients: LossCoefficients,
     total_weight: torch.Tensor,
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Add the gradients of a piece to the agent's weights: the loss's parts, the ratios, the values.
-
-    The same as `piece_loss` and a backward pass, with the loss's own gradients by formula.
-    """
+) -> PieceGradients:
+    """Run the agent on a piece, and the loss with its own gradients by formula."""
     scores, values = agent(piece.observations, piece.states, piece.resets)
     with torch.no_grad():
         log_probs, entropies, to_scores = distribution.pull_back(scores, piece.actions)
@@ -154,8 +168,29 @@ def backpropagate_piece(
         )
         gradients = ppo_loss_gradients(inputs, coefficients, total_weight)
         score_gradients = to_scores(gradients.log_probs, gradients.entropies)
-    torch.autograd.backward([scores, values], [score_gradients, gradients.values])
-    return gradients.parts, gradients.ratios, values.detach()
+    return PieceGradients(
+        (scores, values),
+        (score_gradients, gradients.values),
+        gradients.parts,
+        gradients.ratios,
+        values.detach(),
+    )
+
+
+def backpropagate_piece(
+    agent: Agent,
+    distribution: ActionDistribution,
+    piece: Piece,
+    coefficients: LossCoefficients,
+    total_weight: torch.Tensor,
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Add the gradients of a piece to the agent's weights: the loss's parts, the ratios, the values.
+
+    The same as `piece_loss` and a backward pass, with the loss's own gradients by formula.
+    """
+    found = piece_gradients(agent, distribution, piece, coefficients, total_weight)
+    torch.autograd.backward(found.outputs, found.gradients)
+    return found.parts, found.ratios, found.values
 
 
 def backpropagate_through(

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from trainer.envs.layout import ActionLayout, ObservationLayout
 
 
+EVERYBODY = slice(None)
+"""All environments, where their numbers are asked for."""
+
+
 @dataclass(frozen=True, slots=True)
 class NoSettings:
     """For environments without any."""
@@ -37,9 +41,9 @@ class Outcome:
 class BatchEnvironment(ABC):
     """E environments of `agents` agents each, B = E * agents rows, on one device.
 
-    A subclass keeps its state in tensors whose first or last axis is E and names them in `state_names`. All
-    of it is set by `start`. Time limits are kept here: `steps` counts, and an episode is truncated at
-    `max_steps`.
+    A subclass keeps its state in tensors whose axis `env_axis` is E and names them in `state_names`. All of it
+    is set by `start`, and nothing in `start`, `advance` and `observe` waits for the device. Time limits are kept
+    here: `steps` counts, and an episode is truncated at `max_steps`.
 
     Args:
         num_envs: E.
@@ -51,6 +55,7 @@ class BatchEnvironment(ABC):
     Settings: ClassVar[type[Any]] = NoSettings
     agents: ClassVar[int] = 1
     state_names: ClassVar[tuple[str, ...]] = ()
+    env_axis: ClassVar[int] = 0
     max_steps: int | None = None
 
     observation_layout: ObservationLayout
@@ -76,8 +81,25 @@ class BatchEnvironment(ABC):
         """Allocate the state and set the layouts."""
 
     @abstractmethod
-    def start(self, envs: torch.Tensor) -> None:
-        """Begin an episode in the environments with these numbers, int64 (E',)."""
+    def start(self, envs: torch.Tensor | slice) -> None:
+        """Begin an episode in the environments with these numbers, int64 (E',), or in all (`EVERYBODY`)."""
+
+    def restart(self, ended: torch.Tensor) -> None:
+        """`start` for the environments marked in bool (E,), without asking which they are.
+
+        Everybody begins anew, and those that were not meant go on where they were: the same numbers as by
+        `start`, and nothing whose size depends on a tensor's values.
+        """
+        old = {name: getattr(self, name) for name in self.state_names}
+        counters = self.draws.counters.clone()
+        for name, tensor in old.items():
+            setattr(self, name, torch.empty_like(tensor))
+        self.start(EVERYBODY)
+        for name, tensor in old.items():
+            shape = [1] * tensor.ndim
+            shape[self.env_axis] = self.num_envs
+            setattr(self, name, torch.where(ended.view(shape), getattr(self, name), tensor))
+        self.draws.counters.copy_(torch.where(ended, self.draws.counters, counters))
 
     @abstractmethod
     def advance(self, actions: torch.Tensor) -> Outcome:

@@ -41,7 +41,7 @@ class Breakout(BatchEnvironment):
         self._wall[1 : 1 + self.settings.brick_rows] = True
         self._everybody = torch.arange(self.num_envs, device=self.device)
 
-    def start(self, envs: torch.Tensor) -> None:
+    def start(self, envs: torch.Tensor | slice) -> None:
         """The ball comes from one side below the bricks; the paddle stands in the middle."""
         right = self.draws.integers(envs, 1, 2)[:, 0]
         height = self.settings.brick_rows + 1

@@ -31,6 +31,7 @@ class Cartpole(BatchEnvironment):
 
     Settings = CartpoleSettings
     state_names = ("state",)
+    env_axis = -1
 
     def build(self) -> None:
         """State (4, E): position, speed, angle, angular speed; one row each, for wide arithmetic."""
@@ -42,7 +43,7 @@ class Cartpole(BatchEnvironment):
         self._ones = torch.ones(self.num_envs, dtype=self.dtype, device=self.device)
         self._limits = torch.tensor([[2.4], [12 * 2 * math.pi / 360]], dtype=self.dtype, device=self.device)
 
-    def start(self, envs: torch.Tensor) -> None:
+    def start(self, envs: torch.Tensor | slice) -> None:
         """Everything within ±0.05."""
         self.state[:, envs] = self.draws.uniform(envs, 4, self.dtype).t() * 0.1 - 0.05
 
@@ -86,6 +87,7 @@ class Pendulum(BatchEnvironment):
 
     Settings = PendulumSettings
     state_names = ("state",)
+    env_axis = -1
 
     def build(self) -> None:
         """State (2, E): angle from upright, angular speed."""
@@ -93,11 +95,11 @@ class Pendulum(BatchEnvironment):
         self.observation_layout = ObservationLayout((3,), self.dtype)
         self.action_layout = ActionLayout("continuous", low=(-2.0,), high=(2.0,))
         self.state = self.zeros(2, self.num_envs)
+        self._reach = torch.tensor([[math.pi], [1.0]], dtype=self.dtype, device=self.device)
 
-    def start(self, envs: torch.Tensor) -> None:
+    def start(self, envs: torch.Tensor | slice) -> None:
         """Any angle, any speed up to 1."""
-        reach = torch.tensor([[math.pi], [1.0]], dtype=self.dtype, device=self.device)
-        self.state[:, envs] = (self.draws.uniform(envs, 2, self.dtype).t() * 2.0 - 1.0) * reach
+        self.state[:, envs] = (self.draws.uniform(envs, 2, self.dtype).t() * 2.0 - 1.0) * self._reach
 
     def advance(self, actions: torch.Tensor) -> Outcome:
         """One step of 0.05 seconds; mass and length are 1."""
@@ -128,6 +130,7 @@ class Acrobot(BatchEnvironment):
 
     Settings = AcrobotSettings
     state_names = ("state",)
+    env_axis = -1
 
     def build(self) -> None:
         """State (4, E): both angles, both angular speeds."""
@@ -136,7 +139,7 @@ class Acrobot(BatchEnvironment):
         self.action_layout = ActionLayout("discrete", sizes=(3,))
         self.state = self.zeros(4, self.num_envs)
 
-    def start(self, envs: torch.Tensor) -> None:
+    def start(self, envs: torch.Tensor | slice) -> None:
         """Hanging, everything within ±0.1."""
         self.state[:, envs] = self.draws.uniform(envs, 4, self.dtype).t() * 0.2 - 0.1
 
@@ -196,6 +199,7 @@ class MountainCar(BatchEnvironment):
 
     Settings = MountainCarSettings
     state_names = ("state",)
+    env_axis = -1
 
     def build(self) -> None:
         """State (2, E): position, speed."""
@@ -204,7 +208,7 @@ class MountainCar(BatchEnvironment):
         self.action_layout = ActionLayout("discrete", sizes=(3,))
         self.state = self.zeros(2, self.num_envs)
 
-    def start(self, envs: torch.Tensor) -> None:
+    def start(self, envs: torch.Tensor | slice) -> None:
         """At rest somewhere in the valley."""
         self.state[0, envs] = self.draws.uniform(envs, 1, self.dtype)[:, 0] * 0.2 - 0.6
         self.state[1, envs] = 0.0

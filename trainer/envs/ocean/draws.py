@@ -41,20 +41,24 @@ class Draws:
 
     Attributes:
         seeds, counters: int64 (E,); together the whole state.
+        by_numpy: whether NumPy makes the numbers (on the CPU, where its calls cost a fraction of torch's).
     """
 
     def __init__(self, num_envs: int, device: torch.device) -> None:
         self.seeds = torch.arange(num_envs, dtype=torch.int64, device=device)
         self.counters = torch.zeros(num_envs, dtype=torch.int64, device=device)
+        self.by_numpy = self.seeds.device.type == "cpu"
 
     def begin(self, seed: int) -> None:
         """Start stream i at `seed + i`."""
         torch.arange(seed, seed + len(self.seeds), out=self.seeds)
         self.counters.zero_()
 
-    def bits(self, envs: torch.Tensor | None, count: int) -> torch.Tensor:
-        """(E', count) int64 for the chosen environments, all of them for None."""
-        if self.seeds.device.type == "cpu":
+    def bits(self, envs: torch.Tensor | slice | None, count: int) -> torch.Tensor:
+        """(E', count) int64 for the chosen environments, all of them for None or a whole slice."""
+        if isinstance(envs, slice):
+            envs = None
+        if self.by_numpy:
             return self._bits_on_cpu(envs, count)
         if envs is None:
             keys = mix(mix(self.seeds * _GOLDEN) + self.counters * _GOLDEN)
@@ -76,12 +80,12 @@ class Draws:
         return torch.from_numpy(_mix_unsigned(keys[:, None] + places).view(np.int64))
 
     def uniform(
-        self, envs: torch.Tensor | None, count: int, dtype: torch.dtype = torch.float32
+        self, envs: torch.Tensor | slice | None, count: int, dtype: torch.dtype = torch.float32
     ) -> torch.Tensor:
         """(E', count) in [0, 1), evenly."""
         digits = 53 if dtype == torch.float64 else 24
         return _shift_right(self.bits(envs, count), 64 - digits).to(dtype) * 2.0**-digits
 
-    def integers(self, envs: torch.Tensor | None, count: int, size: int) -> torch.Tensor:
+    def integers(self, envs: torch.Tensor | slice | None, count: int, size: int) -> torch.Tensor:
         """(E', count) int64 in 0 … size - 1; the bias is below size / 2^31."""
         return _shift_right(self.bits(envs, count), 33) % size

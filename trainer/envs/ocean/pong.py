@@ -49,7 +49,7 @@ class Pong(BatchEnvironment):
         self.paddles = self.zeros(self.num_envs, 2)
         self.points = self.zeros(self.num_envs, 2, dtype=torch.int64)
 
-    def start(self, envs: torch.Tensor) -> None:
+    def start(self, envs: torch.Tensor | slice) -> None:
         """No points, paddles in the middle, a ball served towards either side."""
         self.points[envs] = 0
         self.paddles[envs] = 0.5

@@ -35,7 +35,7 @@ class Bandit(BatchEnvironment):
         self._ones = torch.ones((self.num_envs, 1), dtype=self.dtype, device=self.device)
         self._over = torch.ones(self.num_envs, dtype=torch.bool, device=self.device)
 
-    def start(self, envs: torch.Tensor) -> None:
+    def start(self, envs: torch.Tensor | slice) -> None:
         """Nothing to set."""
 
     def advance(self, actions: torch.Tensor) -> Outcome:
@@ -72,7 +72,7 @@ class Password(BatchEnvironment):
         self.correct = self.zeros(self.num_envs, dtype=torch.bool)
         self._places = torch.eye(length, dtype=self.dtype, device=self.device)
 
-    def start(self, envs: torch.Tensor) -> None:
+    def start(self, envs: torch.Tensor | slice) -> None:
         """The first bit."""
         self.place[envs] = 0
         self.correct[envs] = True
@@ -113,7 +113,7 @@ class Stochastic(BatchEnvironment):
         self.count = self.zeros(self.num_envs, dtype=torch.int64)
         self._ones = torch.ones((self.num_envs, 1), dtype=self.dtype, device=self.device)
 
-    def start(self, envs: torch.Tensor) -> None:
+    def start(self, envs: torch.Tensor | slice) -> None:
         """Nothing taken yet."""
         self.count[envs] = 0
 
@@ -151,7 +151,7 @@ class Memory(BatchEnvironment):
         self.bits = self.zeros(self.num_envs, self.settings.length, dtype=torch.int64)
         self.time = self.zeros(self.num_envs, dtype=torch.int64)
 
-    def start(self, envs: torch.Tensor) -> None:
+    def start(self, envs: torch.Tensor | slice) -> None:
         """New bits."""
         self.bits[envs] = self.draws.integers(envs, self.settings.length, 2)
         self.time[envs] = 0
@@ -188,7 +188,7 @@ class Multiagent(BatchEnvironment):
         self._seen = self._who.to(self.dtype)[:, None]
         self._over = torch.ones(self.num_envs, dtype=torch.bool, device=self.device)
 
-    def start(self, envs: torch.Tensor) -> None:
+    def start(self, envs: torch.Tensor | slice) -> None:
         """Nothing to set."""
 
     def advance(self, actions: torch.Tensor) -> Outcome:
@@ -217,7 +217,7 @@ class Spaces(BatchEnvironment):
         self.numbers = self.zeros(self.num_envs, 31)
         self._over = torch.ones(self.num_envs, dtype=torch.bool, device=self.device)
 
-    def start(self, envs: torch.Tensor) -> None:
+    def start(self, envs: torch.Tensor | slice) -> None:
         """New numbers within ±1."""
         self.numbers[envs] = self.draws.uniform(envs, 31, self.dtype) * 2.0 - 1.0
 
@@ -261,7 +261,7 @@ class Squared(BatchEnvironment):
         self._moves = torch.tensor(moves, device=self.device)
         self._everybody = torch.arange(self.num_envs, device=self.device)
 
-    def start(self, envs: torch.Tensor) -> None:
+    def start(self, envs: torch.Tensor | slice) -> None:
         """To the centre; a new target."""
         self.place[envs] = self.settings.distance
         self.target[envs] = self._edge[self.draws.integers(envs, 1, len(self._edge))[:, 0]]
@@ -305,7 +305,7 @@ class Continuous(BatchEnvironment):
         self.target = self.zeros(self.num_envs, 2)
         self.farthest = self.zeros(self.num_envs)
 
-    def start(self, envs: torch.Tensor) -> None:
+    def start(self, envs: torch.Tensor | slice) -> None:
         """Both anywhere."""
         drawn = self.draws.uniform(envs, 4, self.dtype) * 2.0 - 1.0
         self.place[envs] = drawn[:, :2]

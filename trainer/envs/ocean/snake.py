@@ -48,7 +48,7 @@ class Snake(BatchEnvironment):
         self._everybody = torch.arange(self.num_envs, device=self.device)
         self._moves = torch.tensor([(-1, 0), (0, 1), (1, 0), (0, -1)], device=self.device)
 
-    def start(self, envs: torch.Tensor) -> None:
+    def start(self, envs: torch.Tensor | slice) -> None:
         """Head in the middle, looking right, the body behind it."""
         size = self.settings.size
         middle = size // 2 * size + size // 2
