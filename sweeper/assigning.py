@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from sweeper.provenance import code_folder, git_commit, machine_facts
 from sweeper.seeds import trial_seed
 from trainer.config import resolve
 from trainer.errors import ConfigError, EnvironmentMakeError, InfeasibleConfigError
@@ -66,6 +67,29 @@ class Assigner:
         if key not in self._surveys:
             self._surveys[key] = self._launcher.survey(config)
         return self._surveys[key]
+
+
+def describe_trial(
+    source: str, sweep_seed: int, number: int, num_threads: int, now: float
+) -> dict[str, object]:
+    """The attributes of a trial that are known before it runs.
+
+    Args:
+        source: where its values came from.
+        sweep_seed: from which its own seed follows.
+        number: of the trial.
+        num_threads: CPU threads that it gets.
+        now: wall clock.
+    """
+    return {
+        "source": source,
+        "seed": trial_seed(sweep_seed, number),
+        "num_threads": num_threads,
+        "commit": git_commit(code_folder()),
+        "started_at": now,
+        "host": machine_facts()["host"],
+        "attempts": 1,
+    }
 
 
 def _environment_key(config: Config) -> str:

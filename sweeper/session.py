@@ -6,10 +6,10 @@ import math
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from sweeper.assigning import describe_trial
 from sweeper.folder import CONFIG_FILE, newest_checkpoint, write_folder, write_text
 from sweeper.limits import RETRYABLE, Breaker, Budget, Stopwatch, num_finalists
 from sweeper.listener import EndReason
-from sweeper.provenance import code_folder, git_commit, machine_facts
 from sweeper.records import (
     Assignment,
     CurvePoint,
@@ -29,8 +29,6 @@ from trainer.config import dump_config
 from trainer.errors import FailureKind, InfeasibleConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from sweeper.asking import Asker
     from sweeper.assigning import Assigner
     from sweeper.clock import Clock
@@ -167,7 +165,9 @@ class Session:
         trial = self.ledger.add(
             start.values,
             distributions=self.space.distributions(),
-            describe=lambda number: self.attributes_of(start.source, number, num_threads),
+            describe=lambda number: describe_trial(
+                start.source, self.config.sweep.seed, number, num_threads, self.clock.now()
+            ),
             total_agent_steps=config.train.total_timesteps,
         )
         self._launch(trial, config, start.pause_at_steps, resume=False)
@@ -221,18 +221,6 @@ class Session:
             )
         )
         self.listener.on_started(trial)
-
-    def attributes_of(self, source: str, number: int, num_threads: int) -> Mapping[str, object]:
-        """What is known of a trial before it runs."""
-        return {
-            "source": source,
-            "seed": self.assigner.seed(number),
-            "num_threads": num_threads,
-            "commit": git_commit(code_folder()),
-            "started_at": self.clock.now(),
-            "host": machine_facts()["host"],
-            "attempts": 1,
-        }
 
     def _note_infeasible(self, start: Start, reason: str) -> None:
         trial = self.ledger.add(

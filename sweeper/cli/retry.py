@@ -30,11 +30,15 @@ def command(study: str | None, storage: str, numbers: tuple[int, ...]) -> None:
       puffer-sweep retry breakout
       puffer-sweep retry breakout --trial 7 --trial 9
     """
-    from sweeper.cli.extend import when
+    from sweeper.at_once import ask
     from sweeper.store import RequestKind
 
     stored = open_study(storage, study)
-    failed = [trial.number for trial in stored.trials() if trial.state is TrialState.FAILED]
+    failed = [
+        trial.number
+        for trial in stored.trials()
+        if trial.state is TrialState.FAILED and "retried_as" not in trial.attributes
+    ]
     wrong = [number for number in numbers if number not in failed]
     if wrong:
         stored.trial(wrong[0])
@@ -45,6 +49,5 @@ def command(study: str | None, storage: str, numbers: tuple[int, ...]) -> None:
     if not chosen:
         click.echo(f"No trial of {stored.name} has failed.")
         return
-    stored.request(RequestKind.RETRY, {"trials": chosen})
     words = "1 trial" if len(chosen) == 1 else f"{len(chosen)} trials"
-    click.echo(f"{stored.name}: {words} again. {when(stored)}")
+    click.echo(f"{stored.name}: {words} again. {ask(stored, RequestKind.RETRY, {'trials': chosen})}")

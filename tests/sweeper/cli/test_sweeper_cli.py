@@ -1,4 +1,5 @@
 import json
+import os
 import re
 
 import pytest
@@ -9,6 +10,9 @@ from hypothesis import strategies as st
 from sweeper.cli import cli, run
 from sweeper.cli.group import SUMMARIES, module_name
 from sweeper.cli.settings import split_settings
+from sweeper.clock import SystemClock
+from sweeper.records import TrialState
+from sweeper.store.ledger import Ledger
 from trainer.config import load_config_file, parse_overrides
 
 
@@ -173,11 +177,33 @@ def test_export_to_a_file_and_to_standard_output(filled, capsys, tmp_path) -> No
     assert [record["trial"] for record in json.loads(out)] == [0, 1]
 
 
-def test_requests_wait_for_the_next_sweep(filled, capsys) -> None:
-    assert "5 more runs" in call(capsys, "extend", "--runs", 5, "--storage", filled.storage)[1]
-    assert "1 trial again" in call(capsys, "retry", "--storage", filled.storage)[1]
+def test_requests_are_carried_out_at_once_where_no_sweep_runs(filled, capsys) -> None:
+    assert "The budget is" in call(capsys, "extend", "--runs", 5, "--storage", filled.storage)[1]
+    before = filled.study.max_runs
+    assert (
+        f"The budget is {before + 2} runs now"
+        in call(capsys, "extend", "--runs", 2, "--storage", filled.storage)[1]
+    )
+    assert "1 trial runs again" in call(capsys, "retry", "--storage", filled.storage)[1]
+    assert "No trial of mine has failed" in call(capsys, "retry", "--storage", filled.storage)[1]
     assert "No sweep runs on mine" in call(capsys, "stop", "--storage", filled.storage)[1]
-    assert [request.kind for request in filled.study.requests()] == ["extend", "retry"]
+    assert filled.study.requests() == []
+    assert filled.study.lock_info() is None
+    *_, failed, fresh = filled.study.trials()
+    assert (fresh.state, fresh.values) == (TrialState.QUEUED, failed.values)
+    assert (fresh.attributes["retry_of"], failed.attributes["retried_as"]) == (failed.number, fresh.number)
+    assert fresh.attributes["seed"] != failed.attributes.get("seed")
+
+
+def test_requests_are_left_for_a_sweep_that_runs(filled, capsys) -> None:
+    ledger = Ledger(filled.study, SystemClock())
+    try:
+        text = call(capsys, "extend", "--runs", 5, "--storage", filled.storage)[1]
+        assert f"(process {os.getpid()} on " in text
+        call(capsys, "retry", "--storage", filled.storage)
+        assert [request.kind for request in filled.study.requests()] == ["extend", "retry"]
+    finally:
+        ledger.close()
 
 
 def test_only_failed_trials_run_again(filled, capsys) -> None:
