@@ -21,7 +21,7 @@ from sweeper.formatting import format_bytes
 _EXTRAS = (
     ("atari", "ale_py", "ale-py", "Atari games"),
     ("dashboard", "optuna_dashboard", "optuna-dashboard", "the dashboard"),
-    ("video", "imageio", "imageio", "videos"),
+    ("video", "av", "av", "videos"),
     ("envpool", "envpool", "envpool", "EnvPool's environments"),
     ("procgen", "procgen2", "procgen2", "Procgen games"),
     ("box2d", "Box2D", "box2d", "LunarLander and other Box2D environments"),

@@ -15,13 +15,15 @@ if TYPE_CHECKING:
     from trainer.config import load_config, load_config_file
     from trainer.evaluation import evaluate
     from trainer.loop import train
+    from trainer.recording import record
 
-__all__ = ["evaluate", "load_config", "load_config_file", "train"]
+__all__ = ["evaluate", "load_config", "load_config_file", "record", "train"]
 
 _HOMES = {
     "evaluate": "trainer.evaluation",
     "load_config": "trainer.config",
     "load_config_file": "trainer.config",
+    "record": "trainer.recording",
     "train": "trainer.loop",
 }
 

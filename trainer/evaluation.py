@@ -68,7 +68,7 @@ def evaluate(
     vector = make_vector(local, device)
     try:
         with torch_settings(config.train, device):
-            agent = _agent(config, checkpoint, vector, device)
+            agent = load_agent(config, checkpoint, vector, device)
             was_training = agent.training
             agent.eval()
             player = _Player(vector, agent, config.sweep.metric, device, seed, greedy=greedy)
@@ -118,7 +118,14 @@ def _workers(config: Config, num_envs: int) -> int:
     return max(count for count in range(1, limit + 1) if num_envs % count == 0)
 
 
-def _agent(config: Config, checkpoint: Path | str | Agent, vector: VectorEnv, device: torch.device) -> Agent:
+def load_agent(
+    config: Config, checkpoint: Path | str | Agent, vector: VectorEnv, device: torch.device
+) -> Agent:
+    """The agent of a checkpoint, for these environments, on this device; a live one as it is.
+
+    Raises:
+        CheckpointError: the file is no checkpoint or does not fit.
+    """
     if isinstance(checkpoint, Agent):
         return checkpoint
     path = Path(checkpoint)
@@ -126,6 +133,16 @@ def _agent(config: Config, checkpoint: Path | str | Agent, vector: VectorEnv, de
     agent = make_policy(config, vector.observation_layout, vector.action_layout)
     fit_or_raise(agent, loaded.agent, path)
     return agent.to(device)
+
+
+def choose_actions(
+    distribution: ActionDistribution, action_scores: torch.Tensor, generator: torch.Generator | None
+) -> torch.Tensor:
+    """Actions for scores (B, K): sampled with the generator, the likeliest without one."""
+    if generator is None:
+        return distribution.greedy(action_scores)
+    noise = distribution.draw_noise((len(action_scores),), generator)
+    return distribution.sample(action_scores, noise)
 
 
 class _Player:
@@ -145,9 +162,8 @@ class _Player:
         self.agent = agent
         self.metric = metric
         self.device = device
-        self.greedy = greedy
         self.distribution: ActionDistribution = make_distribution(vector.action_layout)
-        self.generator = torch.Generator(device).manual_seed(seed)
+        self.generator = None if greedy else torch.Generator(device).manual_seed(seed)
 
     def play(
         self, seed: int, wanted: int, max_steps: int, on_step: Callable[[], None]
@@ -167,7 +183,7 @@ class _Player:
                 going_on = ~(batch.terminated | batch.truncated)
                 state = tuple(part * going_on.unsqueeze(-1) for part in state)
                 action_scores, _, state = self.agent.step(batch.observations, state)
-                vector.send(self._choose(action_scores))
+                vector.send(choose_actions(self.distribution, action_scores, self.generator))
                 batch = vector.recv()
                 playing = scores.isnan()
                 counted = playing & batch.live.cpu()
@@ -185,12 +201,6 @@ class _Player:
             lengths[:used].view(per_env).amax(1).tolist(),
             int(cut[:used].view(per_env).any(1).sum()),
         )
-
-    def _choose(self, action_scores: torch.Tensor) -> torch.Tensor:
-        if self.greedy:
-            return self.distribution.greedy(action_scores)
-        noise = self.distribution.draw_noise((len(action_scores),), self.generator)
-        return self.distribution.sample(action_scores, noise)
 
     def _note_ends(
         self, batch: StepBatch, playing: torch.Tensor, scores: torch.Tensor, lengths: torch.Tensor

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import gymnasium
@@ -10,6 +11,7 @@ import torch
 
 from trainer.envs.atari import AtariRecipe
 from trainer.envs.gymnasium import GymnasiumRecipe
+from trainer.envs.ocean.pictures import frames_per_second, picture_of
 from trainer.envs.ocean.recipe import OceanRecipe
 from trainer.envs.procgen import ProcgenRecipe
 from trainer.envs.registry import make_recipe
@@ -92,8 +94,8 @@ class _FilmedShard:
 def make_render_env(config: Config) -> RenderedEnv:
     """One environment of a config, on the CPU, with a camera.
 
-    Atari is filmed in colour, Procgen in its large picture, Gymnasium's environments draw themselves; of
-    everything else the observation is drawn.
+    Atari is filmed in colour and with its own rewards, Procgen in its large picture; Gymnasium's environments draw
+    themselves, ours are drawn from their state (`trainer.envs.ocean.pictures`), of everything else the observation.
 
     Raises:
         EnvironmentMakeError: the environment cannot be made, or cannot draw itself.
@@ -102,9 +104,17 @@ def make_render_env(config: Config) -> RenderedEnv:
     recipe = make_recipe(config.base.package, config.base.env_name, config.env)
     cpu = torch.device("cpu")
     if isinstance(recipe, OceanRecipe):
-        tensors = TensorVectorEnv(recipe.make_batch(1, cpu))
-        return RenderedEnv(tensors, lambda: draw_observation(tensors.peek()[0].numpy()), 15.0)
+        batch = recipe.make_batch(1, cpu)
+        tensors = TensorVectorEnv(batch)
+
+        def picture() -> Array:
+            drawn = picture_of(batch)
+            return draw_observation(tensors.peek()[0].numpy()) if drawn is None else drawn
+
+        return RenderedEnv(tensors, picture, frames_per_second(batch))
     if isinstance(recipe, AtariRecipe):
+        # The rewards that people see are the game's own, not what the learner is given.
+        recipe.settings = replace(recipe.settings, reward_clipping=False)
         filmed: Any = _FilmedShard(recipe.make_shard(1), recipe.make_camera())
         local = LocalVectorEnv(filmed, cpu, "PufferEnv")
         speed = 60.0 / recipe.settings.frameskip

@@ -37,8 +37,8 @@ def film(config, steps=12):
     ("package", "name", "shape"),
     [
         ("atari", "breakout", (210, 160, 3)),
-        ("ocean", "breakout", (240, 240, 3)),
-        ("ocean", "pong", (240, 240, 3)),
+        ("ocean", "breakout", (320, 320, 3)),
+        ("ocean", "pong", (330, 420, 3)),
     ],
 )
 def test_the_picture_moves_with_the_game_that_the_policy_sees(package, name, shape):
@@ -46,7 +46,7 @@ def test_the_picture_moves_with_the_game_that_the_policy_sees(package, name, sha
     seen, frames, speed = film(config)
     assert frames.shape[1:] == shape
     assert frames.dtype == np.uint8
-    assert speed == 15.0
+    assert 10 < speed <= 30
     assert len({frame.tobytes() for frame in frames}) > 6
     plain = make_vector(config, "cpu", num_threads=1)
     try:
