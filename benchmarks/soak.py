@@ -50,7 +50,7 @@ RUNS_AT_ONCE = 40
 NUM_WORKERS = 2
 BATCH_SIZE = 1024
 SETTINGS = (
-    *("--train.total-timesteps", "102400", "--train.checkpoint-interval", "5"),
+    *("--train.total-timesteps", "40960", "--train.checkpoint-interval", "4"),
     *("--train.device", "cpu", "--train.batch-size", str(BATCH_SIZE)),
     *("--sweep.method", "random", "--sweep.workers", str(NUM_WORKERS), "--sweep.max-runs", str(RUNS_AT_ONCE)),
     *("--sweep.retries", "100000", "--sweep.max-consecutive-failures", "100000"),
@@ -121,7 +121,7 @@ class Soak:
             kind for kind, count in self.wanted.items() for _ in range(count - self.record.kills[kind])
         ]:
             kind = self.draw.choice(victims)
-            time.sleep(self.draw.uniform(0.2, 4.0))
+            time.sleep(self.draw.uniform(0.2, 3.0))
             if process.poll() is not None:
                 process = self._go_on(process.returncode)
                 continue
