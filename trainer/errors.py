@@ -39,6 +39,10 @@ class FailureKind(StrEnum):
     WORKER_LOST = "worker_lost"
 
 
+HANG_EXIT_STATUS = 70
+"""Of a process that ends itself because an environment hangs in native code; stderr says which and where."""
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
     """Where a value came from: any part may be unknown."""

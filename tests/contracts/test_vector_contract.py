@@ -38,7 +38,7 @@ CASES = [
     Case(None, "planted_environments:Meeting", ALL),
     Case(None, "planted_environments:Pufferish", ALL),
     Case(None, "planted_environments:make_vector_countdown", ("PufferEnv", "Multiprocessing/2")),
-    Case("gymnasium", "CartPole-v1", ("Serial", "Multiprocessing/2")),
+    Case("gymnasium", "CartPole-v1", ("Serial", "PufferEnv", "Multiprocessing/2")),
     Case("gymnasium", "Pendulum-v1", ("Serial", "Multiprocessing/2"), {"max_episode_steps": 15}),
     Case(
         "atari",

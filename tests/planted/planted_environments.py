@@ -5,6 +5,7 @@ Found by import path (`planted_environments:make_countdown`) also in worker proc
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import threading
@@ -84,6 +85,46 @@ class Steering(Countdown):
         return super().step(float(action.sum()))
 
 
+def _raise():
+    raise ValueError("planted in step")
+
+
+def _hang():
+    threading.Event().wait()
+
+
+def _try_again_for_ever():
+    while True:
+        try:
+            threading.Event().wait()
+        except Exception:  # noqa: BLE001
+            continue
+
+
+def _count_for_ever():
+    for _ in iter(int, 1):
+        pass
+
+
+def hang_in_native_code():
+    """Wait for a mutex that this thread holds: no signal ends that, and the interpreter's lock is free."""
+    library = ctypes.CDLL(None)
+    mutex = ctypes.create_string_buffer(64)
+    library.pthread_mutex_lock(mutex)
+    library.pthread_mutex_lock(mutex)
+
+
+BREAKS = {
+    "raise": _raise,
+    "hang": _hang,
+    "try again for ever": _try_again_for_ever,
+    "count for ever": _count_for_ever,
+    "hang in native code": hang_in_native_code,
+    "die": lambda: os.kill(os.getpid(), signal.SIGKILL),
+    "exit": lambda: os._exit(7),
+}
+
+
 class Faulty(Countdown):
     """Breaks in its third step if it was seeded with `victim`."""
 
@@ -103,14 +144,7 @@ class Faulty(Countdown):
         self.steps += 1
         result = list(super().step(action))
         if self.mine and self.steps == 3:
-            if self.fault == "raise":
-                raise ValueError("planted in step")
-            if self.fault == "hang":
-                threading.Event().wait()
-            if self.fault == "die":
-                os.kill(os.getpid(), signal.SIGKILL)
-            if self.fault == "exit":
-                os._exit(7)
+            BREAKS.get(self.fault, lambda: None)()
             if self.fault == "nan observation":
                 result[0] = np.full(3, np.nan, np.float32)
             if self.fault == "nan reward":
@@ -120,6 +154,43 @@ class Faulty(Countdown):
             if self.fault == "nothing":
                 return None
         return tuple(result)
+
+
+def make_faulty_vector(fault="raise", victim=0):
+    """The same as one of Gymnasium's vector environments, of one environment."""
+    mode = gymnasium.vector.AutoresetMode.SAME_STEP
+    return gymnasium.vector.SyncVectorEnv([lambda: Faulty(fault, victim)], autoreset_mode=mode)
+
+
+class FaultyGroup:
+    """The same with PettingZoo's parallel interface, of two agents."""
+
+    possible_agents = ("a", "b")
+
+    def __init__(self, fault="raise", victim=0):
+        self.metadata = {}
+        self.env = Faulty(fault, victim)
+
+    def observation_space(self, agent):
+        return self.env.observation_space
+
+    def action_space(self, agent):
+        return self.env.action_space
+
+    def reset(self, seed=None, options=None):
+        self.agents = list(self.possible_agents)
+        observation, _ = self.env.reset(seed=seed)
+        return dict.fromkeys(self.agents, observation), {}
+
+    def step(self, actions):
+        observation, reward, terminated, truncated, _ = self.env.step(actions["a"])
+        told = [dict.fromkeys(self.agents, one) for one in (observation, reward, terminated, truncated)]
+        if terminated or truncated:
+            self.agents = []
+        return *told, {}
+
+    def close(self):
+        self.env.close()
 
 
 class Meeting:
@@ -199,6 +270,14 @@ def make_countdown(kind="float32", scale=1.0):
 def make_vector_countdown(agents=3, same_step=True):
     mode = gymnasium.vector.AutoresetMode.SAME_STEP if same_step else gymnasium.vector.AutoresetMode.NEXT_STEP
     return gymnasium.vector.SyncVectorEnv([Countdown] * agents, autoreset_mode=mode)
+
+
+class CountdownVector(gymnasium.vector.SyncVectorEnv):
+    """Registered beside Countdown as its vector environment; does not know `kind`."""
+
+    def __init__(self, num_envs, scale=1.0):
+        mode = gymnasium.vector.AutoresetMode.SAME_STEP
+        super().__init__([lambda: Countdown(scale=scale)] * num_envs, autoreset_mode=mode)
 
 
 def make_nothing():

@@ -168,6 +168,8 @@ class AtariRecipe(Recipe):
 class AtariShard(Shard):
     """One ALE vector environment. Shards seeded `seed + i` equal one environment of all their sizes."""
 
+    always_finite = True
+
     def __init__(self, recipe: AtariRecipe, num_envs: int, num_threads: int, *, camera: bool = False) -> None:
         from ale_py import Action
         from ale_py.vector_env import AtariVectorEnv

@@ -1,4 +1,8 @@
-"""Any environment that Gymnasium has registered, by its own vector environment where there is one."""
+"""Any environment that Gymnasium has registered, all at once where that can be done.
+
+CartPole is stepped by an array program of ours; an environment that registers a vector environment, by that;
+all others one by one.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +15,7 @@ import gymnasium
 from gymnasium.envs.registration import EnvSpec, load_env_creator
 
 from trainer.envs.batched_shard import BatchedShard
+from trainer.envs.cartpole_shard import CartpoleShard
 from trainer.envs.python_shard import PythonShard
 from trainer.envs.recipe import (
     MULTIPROCESSING,
@@ -43,9 +48,9 @@ _REGISTRARS = {
 _EXTRAS = {"box2d": "box2d", "mujoco": "mujoco"}
 # Settings of `gymnasium.make` itself, beside those of the environment's constructor.
 _MAKE_KEYS = ("max_episode_steps",)
-# Gymnasium's vector environments that draw, step and reset as this module relies on. Others are stepped one
-# by one, since a vector environment may leave out what the single one does.
-_TRUSTED_VECTOR_MODULES = ("gymnasium.envs.classic_control",)
+# Vector environments on JAX, which would have to be compiled at every start.
+_VECTORS_LEFT_ASIDE = ("gymnasium.envs.phys2d", "gymnasium.envs.tabular")
+_CARTPOLE = "gymnasium.envs.classic_control.cartpole:CartPoleEnv"
 
 
 def registered_ids() -> list[str]:
@@ -96,7 +101,9 @@ class GymnasiumRecipe(Recipe):
             check_env_keys(values, self.env_keys, self.name)
         self.values = match_keys(values, self.env_keys or ())
         several = (SERIAL, MULTIPROCESSING, RAY)
-        self.backends = (NATIVE, *several) if self._has_vector_environment() else several
+        self._is_cartpole = self._spec().entry_point == _CARTPOLE
+        has_vector = self._is_cartpole or self._has_vector_environment()
+        self.backends = (NATIVE, *several) if has_vector else several
 
     def _keys(self) -> tuple[str, ...] | None:
         entry_point = self._spec().entry_point
@@ -113,9 +120,10 @@ class GymnasiumRecipe(Recipe):
 
     def _has_vector_environment(self) -> bool:
         entry_point = self._spec().vector_entry_point
-        if not isinstance(entry_point, str) or not entry_point.startswith(_TRUSTED_VECTOR_MODULES):
+        if entry_point is None or str(entry_point).startswith(_VECTORS_LEFT_ASIDE):
             return False
-        keys = constructor_keys(load_env_creator(entry_point))
+        creator = load_env_creator(entry_point) if isinstance(entry_point, str) else entry_point
+        keys = constructor_keys(creator)
         return keys is None or all(key in keys for key in self.values)
 
     def make_env(self, render_mode: str | None = None) -> gymnasium.Env[Any, Any]:
@@ -126,8 +134,9 @@ class GymnasiumRecipe(Recipe):
             MissingExtraError: a package that it needs is not installed.
         """
         self._spec()
+        drawn: dict[str, Any] = {} if render_mode is None else {"render_mode": render_mode}
         try:
-            return gymnasium.make(self._id, render_mode=render_mode, disable_env_checker=True, **self.values)
+            return gymnasium.make(self._id, disable_env_checker=True, **drawn, **self.values)
         except gymnasium.error.DependencyNotInstalled as error:
             raise self._missing(error) from error
         except Exception as error:
@@ -146,10 +155,10 @@ class GymnasiumRecipe(Recipe):
         return EnvironmentMakeError(f"{self.name} needs a package that is not installed: {error}.")
 
     def _make_vector(self, num_envs: int) -> gymnasium.vector.VectorEnv[Any, Any, Any]:
-        """Gymnasium's own vector environment.
+        """The vector environment that is registered beside the single one.
 
-        All of its environments draw from one generator seeded with the first one's seed, so that its
-        trajectories are not those of environments made one by one.
+        Its environments may draw from one generator seeded with the first one's seed; then its trajectories
+        are not those of environments made one by one.
         """
         return gymnasium.make_vec(
             self._id, num_envs=num_envs, vectorization_mode="vector_entry_point", **self.values
@@ -188,7 +197,11 @@ class GymnasiumRecipe(Recipe):
         return {key: value for key, value in self.__dict__.items() if key != "_codecs"}
 
     def make_shard(self, num_envs: int, *, num_threads: int = 1, native: bool = False) -> Shard:  # noqa: ARG002
-        """Gymnasium's vector environment for the native backend, single ones for all others."""
-        if native and NATIVE in self.backends:
+        """All at once for the native backend, single ones for all others."""
+        if native and self._is_cartpole:
+            values = dict(self.values)
+            limit = values.pop("max_episode_steps", self._spec().max_episode_steps)
+            return CartpoleShard(num_envs, self.observation_layout, int(limit), **values)
+        if native:
             return BatchedShard([self._make_vector(num_envs)], self.name, num_envs)
         return PythonShard([self.make_env() for _ in range(num_envs)], self.name)

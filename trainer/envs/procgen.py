@@ -146,6 +146,8 @@ class ProcgenRecipe(Recipe):
 class ProcgenShard(Shard):
     """One of Procgen's vector environments."""
 
+    always_finite = True
+
     def __init__(self, recipe: ProcgenRecipe, num_envs: int, num_threads: int) -> None:
         self.num_envs = num_envs
         self.cursor = np.full(1, -1, np.int64)

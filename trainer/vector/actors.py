@@ -5,15 +5,13 @@ from __future__ import annotations
 import importlib.util
 import os
 import sys
-from collections import deque
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from trainer.envs.shard import FaultyEnvironmentError, Slots, check_finite
-from trainer.errors import EnvironmentFault, MissingExtraError, PufferError
-from trainer.vector.base import StepBatch, VectorEnv
-from trainer.vector.batches import BatchBuilder, actions_to_numpy, to_fault
+from trainer.errors import MissingExtraError, PufferError
+from trainer.vector.sharded import ShardedVectorEnv
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -46,7 +44,7 @@ class ShardHost:
         """Slots' arrays and extras of a reset, or what went wrong."""
         try:
             self._shard.reset(seed, self._slots)
-            check_finite(self._slots, None, self._shard.agents_per_env)
+            check_finite(self._shard, self._slots, None)
         except Exception as error:  # noqa: BLE001 - told to the caller
             return _portable(error)
         return self._arrays(), {}
@@ -55,7 +53,7 @@ class ShardHost:
         """Slots' arrays and extras of a step, or what went wrong."""
         try:
             report = self._shard.step(actions, self._slots)
-            check_finite(self._slots, actions, self._shard.agents_per_env)
+            check_finite(self._shard, self._slots, actions)
         except Exception as error:  # noqa: BLE001 - told to the caller
             return _portable(error)
         return self._arrays(), dict(report.extras)
@@ -86,18 +84,10 @@ def _import_ray() -> Any:
     return ray
 
 
-class RayVectorEnv(VectorEnv):
-    """Shards in Ray actors. Batches come in a fixed order, so that runs repeat bit by bit.
+class RayVectorEnv(ShardedVectorEnv):
+    """Shards in Ray actors; see `ShardedVectorEnv` for the arguments.
 
     A Ray that runs already is used and left running; one that was started for this is shut down by `close`.
-
-    Args:
-        recipe: of the environment.
-        num_envs: of all actors together, a multiple of `num_workers`.
-        num_workers: actors.
-        batch_envs: environments per batch: a whole number of actors' worth that divides `num_envs`.
-        device: where batches go.
-        timeout_seconds: an actor that is silent for so long hangs.
     """
 
     backend = "Ray"
@@ -113,39 +103,33 @@ class RayVectorEnv(VectorEnv):
         timeout_seconds: float,
     ) -> None:
         self._ray = _import_ray()
-        self.num_envs = num_envs
-        self.agents_per_env = recipe.agents_per_env
-        self.num_agents = num_envs * recipe.agents_per_env
-        self.batch_agents = batch_envs * recipe.agents_per_env
-        self.observation_layout = recipe.observation_layout
-        self.action_layout = recipe.action_layout
-        self.device = device
-        self._timeout_seconds = timeout_seconds
-        self._envs_per_worker = num_envs // num_workers
-        self._workers_per_batch = batch_envs // self._envs_per_worker
-        num_batches = num_envs // batch_envs
+        super().__init__(
+            recipe,
+            num_envs,
+            num_workers,
+            batch_envs,
+            device,
+            copy=False,
+            timeout_seconds=timeout_seconds,
+        )
         self._batches = [
-            Slots.allocate(self.batch_agents, self.observation_layout) for _ in range(num_batches)
+            Slots.allocate(self.batch_agents, self.observation_layout) for _ in range(self._num_batches)
         ]
-        self._builders = [BatchBuilder(device) for _ in range(num_batches)]
         self._answers: dict[int, Any] = {}
         self._actions: dict[int, Array] = {}
-        self._flying: deque[int] = deque()
-        self._awaited: int | None = None
-        self._fault: PufferError | None = None
         self._actors: list[Any] = []
         self._started_ray = not self._ray.is_initialized()
         if self._started_ray:
             self._ray.init(include_dashboard=False, log_to_driver=False, logging_level="error")
         try:
-            self._start(recipe, num_workers)
+            self._start(recipe)
         except BaseException:
             self.close()
             raise
 
-    def _start(self, recipe: Recipe, num_workers: int) -> None:
+    def _start(self, recipe: Recipe) -> None:
         # As many actors as asked for, however few cores there are: each takes its share of one.
-        share = min(1.0, self._ray.cluster_resources().get("CPU", 1.0) / num_workers / 2)
+        share = min(1.0, self._ray.cluster_resources().get("CPU", 1.0) / self._num_workers / 2)
         environment = {
             "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
             "OMP_NUM_THREADS": "1",
@@ -153,89 +137,60 @@ class RayVectorEnv(VectorEnv):
         actor = self._ray.remote(ShardHost).options(
             num_cpus=round(share, 4), scheduling_strategy="SPREAD", runtime_env={"env_vars": environment}
         )
-        self._actors = [actor.remote(recipe, self._envs_per_worker) for _ in range(num_workers)]
+        self._actors = [actor.remote(recipe, self._envs_per_worker) for _ in range(self._num_workers)]
         for number, host in enumerate(self._actors):
-            failure = self._get(host.ready.remote(), number, self._timeout_seconds + _START_SECONDS)
+            failure = self._get(host.ready.remote(), number, _START_SECONDS)
             if isinstance(failure, FaultyEnvironmentError):
-                raise to_fault(failure, number * self._envs_per_worker, self.backend)
+                raise self._told(failure, number)
             if failure is not None:
                 raise failure
 
-    def reset(self, seed: int) -> None:
-        """Begin all episodes anew, after the steps that are under way."""
-        self._check_usable()
+    def _is_open(self) -> bool:
+        return bool(self._actors)
+
+    def _let_reset(self, seed: int) -> None:
         for number in list(self._answers):
-            self._get(self._answers.pop(number), number, self._timeout_seconds)
-        for number, host in enumerate(self._actors):
-            self._answers[number] = host.reset.remote(seed + number * self._envs_per_worker)
+            self._get(self._answers.pop(number), number)
         self._actions = {}
-        self._flying = deque(range(len(self._batches)))
-        self._awaited = None
+        for number, host in enumerate(self._actors):
+            self._answers[number] = host.reset.remote(seed + self._first_env(number))
 
-    def recv(self) -> StepBatch:
-        """Wait for the batch that has been under way longest."""
-        self._check_usable()
-        if not self._flying:
-            raise RuntimeError("recv() before reset() or send()")
-        batch = self._flying.popleft()
-        slots = self._batches[batch]
-        extras: dict[int, Mapping[str, float]] = {}
-        rows = self._envs_per_worker * self.agents_per_env
-        for place, number in enumerate(self._team(batch)):
-            answer = self._get(self._answers.pop(number), number, self._timeout_seconds)
-            if isinstance(answer, FaultyEnvironmentError):
-                self._fault = to_fault(answer, number * self._envs_per_worker, self.backend)
-                raise self._fault
-            arrays, reported = answer
-            for name, array in arrays.items():
-                getattr(slots, name)[place * rows : (place + 1) * rows] = array
-            extras.update({row + place * rows: numbers for row, numbers in reported.items()})
-        self._awaited = batch
-        return self._builders[batch].build(slots, extras, batch * self.batch_agents)
-
-    def send(self, actions: torch.Tensor) -> None:
-        """Let the actors of the last batch step."""
-        self._check_usable()
-        if self._awaited is None:
-            raise RuntimeError("send() before recv()")
-        choices = actions_to_numpy(actions, self.action_layout, self.batch_agents)
-        batch, self._awaited = self._awaited, None
-        rows = self._envs_per_worker * self.agents_per_env
+    def _let_step(self, batch: int, choices: Array) -> None:
+        rows = self._rows_per_worker
         for place, number in enumerate(self._team(batch)):
             # A copy: Ray reads it later, and the policy's next actions come in the same memory.
             mine = np.array(choices[place * rows : (place + 1) * rows])
             self._actions[number] = mine
             self._answers[number] = self._actors[number].step.remote(mine)
-        self._flying.append(batch)
 
-    def _team(self, batch: int) -> range:
-        return range(batch * self._workers_per_batch, (batch + 1) * self._workers_per_batch)
+    def _collect(self, batch: int) -> tuple[Slots, dict[int, Mapping[str, float]]]:
+        slots = self._batches[batch]
+        extras: dict[int, Mapping[str, float]] = {}
+        for place, number in enumerate(self._team(batch)):
+            answer = self._get(self._answers.pop(number), number)
+            if isinstance(answer, FaultyEnvironmentError):
+                raise self._told(answer, number)
+            arrays, reported = answer
+            offset = place * self._rows_per_worker
+            for name, array in arrays.items():
+                getattr(slots, name)[offset : offset + self._rows_per_worker] = array
+            extras.update({row + offset: numbers for row, numbers in reported.items()})
+        return slots, extras
 
-    def _get(self, answer: Any, number: int, timeout_seconds: float) -> Any:
+    def _get(self, answer: Any, number: int, extra_seconds: float = 0.0) -> Any:
         """Wait for an actor's answer.
 
         Raises:
             EnvironmentFault: it hangs or has died.
         """
+        seconds = self._patience_seconds + extra_seconds
         try:
-            return self._ray.get(answer, timeout=timeout_seconds)
+            return self._ray.get(answer, timeout=seconds)
         except self._ray.exceptions.GetTimeoutError:
-            what = f"has not answered for {timeout_seconds:g} seconds"
+            what = f"has not answered for {seconds:g} seconds"
         except self._ray.exceptions.RayError as error:
             what = f"died: {str(error).strip().splitlines()[0]}"
-        first = number * self._envs_per_worker
-        last = first + self._envs_per_worker - 1
-        which = f"Environment {first}" if first == last else f"The actor of environments {first} to {last}"
-        actions = self._actions.get(number)
-        after = "" if actions is None else f" after the action {actions.squeeze().tolist()}"
-        self._fault = EnvironmentFault(f"{which} (Ray) {what}{after}")
-        raise self._fault
-
-    def _check_usable(self) -> None:
-        if not self._actors:
-            raise RuntimeError("the vector environment is closed")
-        if self._fault is not None:
-            raise self._fault
+        raise self._silent(number, -1, what, self._actions.get(number), "")
 
     def close(self) -> None:
         """End the actors, and Ray if it was started for them."""

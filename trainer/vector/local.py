@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import traceback
 from typing import TYPE_CHECKING
 
 from trainer.envs.shard import FaultyEnvironmentError, Report, Shard, Slots, check_finite
 from trainer.vector.base import StepBatch, VectorEnv
-from trainer.vector.batches import BatchBuilder, actions_to_numpy, to_fault
+from trainer.vector.batches import BatchBuilder, actions_to_numpy, describe_silence, to_fault
+from trainer.vector.watchdog import OverdueError, Watchdog
 
 if TYPE_CHECKING:
     import torch
 
     from trainer.envs.shard import Array
+    from trainer.errors import EnvironmentFault
 
 
 class LocalVectorEnv(VectorEnv):
@@ -21,9 +24,12 @@ class LocalVectorEnv(VectorEnv):
         shard: closed with this.
         device: where batches go.
         backend: the name to go by.
+        timeout_seconds: a step, a reset or a close that takes so long hangs.
     """
 
-    def __init__(self, shard: Shard, device: torch.device, backend: str) -> None:
+    def __init__(
+        self, shard: Shard, device: torch.device, backend: str, *, timeout_seconds: float = 300.0
+    ) -> None:
         self.num_envs = shard.num_envs
         self.agents_per_env = shard.agents_per_env
         self.num_agents = self.batch_agents = shard.num_rows
@@ -38,16 +44,25 @@ class LocalVectorEnv(VectorEnv):
         self._expects_actions = False
         self._fault: Exception | None = None
         self._closed = False
+        self._choices: Array | None = None
+        self._watchdog = Watchdog(timeout_seconds, self._account)
 
     def reset(self, seed: int) -> None:
         """Begin all episodes anew."""
         self._check_usable()
-        try:
-            self._shard.reset(seed, self._slots)
-        except FaultyEnvironmentError as error:
-            self._fail(error)
         self._expects_actions = False
-        self._finish(Report(), None)
+        self._choices = None
+        try:
+            with self._watchdog:
+                self._shard.reset(seed, self._slots)
+        except FaultyEnvironmentError as error:
+            self._fault = to_fault(error, 0, self.backend)
+        except OverdueError as error:
+            self._fault = self._hang("".join(traceback.format_exception(error)))
+        else:
+            self._finish(Report())
+        if self._fault is not None:
+            raise self._fault
 
     def recv(self) -> StepBatch:
         """The batch that `reset` or `send` made."""
@@ -64,25 +79,38 @@ class LocalVectorEnv(VectorEnv):
         if not self._expects_actions:
             raise RuntimeError("send() before recv()")
         self._expects_actions = False
-        choices = actions_to_numpy(actions, self.action_layout, self.num_agents)
+        self._choices = choices = actions_to_numpy(actions, self.action_layout, self.num_agents)
         try:
-            report = self._shard.step(choices, self._slots)
+            with self._watchdog:
+                report = self._shard.step(choices, self._slots)
         except FaultyEnvironmentError as error:
             self._fault = to_fault(error, 0, self.backend)
-            return
-        self._finish(report, choices)
+        except OverdueError as error:
+            self._fault = self._hang("".join(traceback.format_exception(error)))
+        else:
+            self._finish(report)
 
-    def _finish(self, report: Report, choices: object) -> None:
+    def _finish(self, report: Report) -> None:
         try:
-            check_finite(self._slots, choices, self.agents_per_env)
+            check_finite(self._shard, self._slots, self._choices)
         except FaultyEnvironmentError as error:
             self._fault = to_fault(error, 0, self.backend)
             return
         self._pending = self._builder.build(self._slots, report.extras, 0)
 
-    def _fail(self, error: FaultyEnvironmentError) -> None:
-        self._fault = to_fault(error, 0, self.backend)
-        raise self._fault from error
+    def _hang(self, cause: str) -> EnvironmentFault:
+        """Which environment hangs, after which action, and where."""
+        cursor = int(self._shard.cursor[0])
+        return describe_silence(
+            range(self.num_envs) if cursor < 0 else range(cursor, cursor + 1),
+            self.backend,
+            f"has not come back for {self._watchdog.patience_seconds:g} seconds",
+            None if self._choices is None else self._choices.reshape(self.num_envs, -1),
+            cause,
+        )
+
+    def _account(self, cause: str) -> str:
+        return str(self._hang(cause))
 
     def _check_usable(self) -> None:
         if self._closed:
@@ -95,8 +123,16 @@ class LocalVectorEnv(VectorEnv):
         return self._slots.observations
 
     def close(self) -> None:
-        """Close the shard."""
-        if not self._closed:
-            self._closed = True
-            self._pending = None
-            self._shard.close()
+        """Close the shard. Of environments that have hung already, nobody waits to hear that they hang again."""
+        if self._closed:
+            return
+        self._closed = True
+        self._pending = None
+        try:
+            with self._watchdog:
+                self._shard.close()
+        except OverdueError as error:
+            if self._fault is None:
+                raise self._hang("".join(traceback.format_exception(error))) from error
+        finally:
+            self._watchdog.close()

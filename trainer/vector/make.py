@@ -95,7 +95,7 @@ def make_vector(config: Config, device: torch.device | str, num_threads: int | N
     native = backend == NATIVE
     threads = num_threads or torch.get_num_threads()
     shard = recipe.make_shard(num_envs, num_threads=threads if native else 1, native=native)
-    return LocalVectorEnv(shard, where, backend)
+    return LocalVectorEnv(shard, where, backend, timeout_seconds=config.vec.timeout_seconds)
 
 
 def divide(vec: VecSection) -> tuple[int, int]:

@@ -13,15 +13,13 @@ import subprocess
 import sys
 import time
 import weakref
-from collections import deque
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from trainer.envs.shard import FaultyEnvironmentError, Slots
-from trainer.errors import EnvironmentFault, PufferError
-from trainer.vector.base import StepBatch, VectorEnv
-from trainer.vector.batches import BatchBuilder, actions_to_numpy, to_fault
+from trainer.errors import PufferError
+from trainer.vector.sharded import ShardedVectorEnv
 from trainer.vector.shared_block import create_memory, map_arrays, plan_arrays
 from trainer.vector.worker import (
     CLOSE,
@@ -37,6 +35,8 @@ from trainer.vector.worker import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import torch
 
     from trainer.envs.recipe import Recipe
@@ -51,7 +51,12 @@ _DUMP_SECONDS = 1.0
 
 
 class _Worker:
-    """A worker process as its parent sees it."""
+    """A worker process as its parent sees it.
+
+    Attributes:
+        busy: whether it owes an answer.
+        steps: whether its last order was to step.
+    """
 
     def __init__(self, number: int, task: WorkerTask, memory: int) -> None:
         self.number = number
@@ -72,12 +77,14 @@ class _Worker:
             theirs.close()
         self.told_at = time.monotonic()
         self.busy = True
+        self.steps = False
         send_message(ours, b"", task)
 
     def tell(self, order: bytes) -> None:
         """Give an order; a worker that has died is noticed when its answer is read."""
         self.told_at = time.monotonic()
         self.busy = True
+        self.steps = order == STEP
         try:
             self.connection.sendall(order)
         except ConnectionError:
@@ -141,17 +148,10 @@ def _end_all(workers: list[_Worker]) -> None:
         workers.pop().end(deadline)
 
 
-class MultiprocessingVectorEnv(VectorEnv):
-    """Shards in worker processes. Batches come in a fixed order, so that runs repeat bit by bit.
+class MultiprocessingVectorEnv(ShardedVectorEnv):
+    """Shards in worker processes; see `ShardedVectorEnv` for the arguments.
 
-    Args:
-        recipe: of the environment.
-        num_envs: of all workers together, a multiple of `num_workers`.
-        num_workers: processes.
-        batch_envs: environments per batch: a whole number of workers' worth that divides `num_envs`.
-        device: where batches go.
-        zero_copy: whether batches on the CPU are the shared memory itself.
-        timeout_seconds: a worker that is silent for so long hangs.
+    `zero_copy`: whether batches on the CPU are the shared memory itself.
     """
 
     backend = "Multiprocessing"
@@ -167,51 +167,44 @@ class MultiprocessingVectorEnv(VectorEnv):
         zero_copy: bool,
         timeout_seconds: float,
     ) -> None:
-        self.num_envs = num_envs
-        self.agents_per_env = recipe.agents_per_env
-        self.num_agents = num_envs * recipe.agents_per_env
-        self.batch_agents = batch_envs * recipe.agents_per_env
-        self.observation_layout = recipe.observation_layout
-        self.action_layout = recipe.action_layout
-        self.device = device
-        self._timeout_seconds = timeout_seconds
-        self._envs_per_worker = num_envs // num_workers
-        self._workers_per_batch = batch_envs // self._envs_per_worker
-        self._builders = [BatchBuilder(device, copy=not zero_copy) for _ in range(num_envs // batch_envs)]
-        self._flying: deque[int] = deque()
-        self._awaited: int | None = None
-        self._fault: PufferError | None = None
+        super().__init__(
+            recipe,
+            num_envs,
+            num_workers,
+            batch_envs,
+            device,
+            copy=not zero_copy,
+            timeout_seconds=timeout_seconds,
+        )
         self._workers: list[_Worker] = []
         self._arrays: dict[str, Array] = {}
         self._batches: list[Slots] = []
         self._finalizer = weakref.finalize(self, _end_all, self._workers)
-        self._start(recipe, num_workers)
+        self._start(recipe)
 
-    def _start(self, recipe: Recipe, num_workers: int) -> None:
+    def _start(self, recipe: Recipe) -> None:
         kind = np.dtype(np.float32 if self.action_layout.kind == "continuous" else np.int64)
         plan = plan_arrays(
             {
                 **Slots.shapes(self.num_agents, self.observation_layout),
                 "actions": ((self.num_agents, self.action_layout.width), kind),
-                "cursors": ((num_workers,), np.dtype(np.int64)),
+                "cursors": ((self._num_workers,), np.dtype(np.int64)),
             }
         )
         memory = create_memory(plan.num_bytes)
         try:
             self._arrays = map_arrays(memory, plan)
             self._arrays["cursors"].fill(-1)
-            rows = self._envs_per_worker * self.agents_per_env
-            for number in range(num_workers):
-                task = WorkerTask(
-                    recipe, self._envs_per_worker, number * rows, (number + 1) * rows, number, plan
-                )
+            for number in range(self._num_workers):
+                rows = self._rows_of_worker(number)
+                task = WorkerTask(recipe, self._envs_per_worker, rows.start, rows.stop, number, plan)
                 self._workers.append(_Worker(number, task, memory))
         finally:
             os.close(memory)
         names = Slots.shapes(0, self.observation_layout)
         self._batches = [
-            Slots.of({name: self._arrays[name][self._rows(batch)] for name in names})
-            for batch in range(len(self._builders))
+            Slots.of({name: self._arrays[name][self._rows_of_batch(batch)] for name in names})
+            for batch in range(self._num_batches)
         ]
         try:
             for worker in self._workers:
@@ -220,95 +213,65 @@ class MultiprocessingVectorEnv(VectorEnv):
             self.close()
             raise
 
-    def _rows(self, batch: int) -> slice:
+    def _rows_of_worker(self, number: int) -> slice:
+        return slice(number * self._rows_per_worker, (number + 1) * self._rows_per_worker)
+
+    def _rows_of_batch(self, batch: int) -> slice:
         return slice(batch * self.batch_agents, (batch + 1) * self.batch_agents)
 
-    def _team(self, batch: int) -> list[_Worker]:
-        return self._workers[batch * self._workers_per_batch : (batch + 1) * self._workers_per_batch]
+    def _is_open(self) -> bool:
+        return bool(self._workers)
 
-    def reset(self, seed: int) -> None:
-        """Begin all episodes anew, after the steps that are under way."""
-        self._check_usable()
+    def _let_reset(self, seed: int) -> None:
         for worker in self._workers:
             if worker.busy:
                 self._await(worker)
         for worker in self._workers:
-            worker.tell(RESET + SEED.pack(seed + worker.number * self._envs_per_worker))
-        self._flying = deque(range(len(self._batches)))
-        self._awaited = None
+            worker.tell(RESET + SEED.pack(seed + self._first_env(worker.number)))
 
-    def recv(self) -> StepBatch:
-        """Wait for the batch that has been under way longest."""
-        self._check_usable()
-        if not self._flying:
-            raise RuntimeError("recv() before reset() or send()")
-        batch = self._flying.popleft()
+    def _let_step(self, batch: int, choices: Array) -> None:
+        self._arrays["actions"][self._rows_of_batch(batch)] = choices
+        for number in self._team(batch):
+            self._workers[number].tell(STEP)
+
+    def _collect(self, batch: int) -> tuple[Slots, dict[int, Mapping[str, float]]]:
         extras = {}
-        for place, worker in enumerate(self._team(batch)):
-            offset = place * self._envs_per_worker * self.agents_per_env
-            extras.update({row + offset: reported for row, reported in self._await(worker).items()})
-        self._awaited = batch
-        return self._builders[batch].build(self._batches[batch], extras, self._rows(batch).start)
+        for place, number in enumerate(self._team(batch)):
+            reported = self._await(self._workers[number])
+            if reported:
+                offset = place * self._rows_per_worker
+                extras.update({row + offset: numbers for row, numbers in reported.items()})
+        return self._batches[batch], extras
 
-    def send(self, actions: torch.Tensor) -> None:
-        """Let the workers of the last batch step."""
-        self._check_usable()
-        if self._awaited is None:
-            raise RuntimeError("send() before recv()")
-        batch, self._awaited = self._awaited, None
-        self._arrays["actions"][self._rows(batch)] = actions_to_numpy(
-            actions, self.action_layout, self.batch_agents
-        )
-        for worker in self._team(batch):
-            worker.tell(STEP)
-        self._flying.append(batch)
+    def _await(self, worker: _Worker, extra_seconds: float = 0.0) -> Mapping[int, Mapping[str, float]]:
+        """The extras that a worker's answer holds.
 
-    def _await(self, worker: _Worker, extra_seconds: float = 0.0) -> dict[int, dict[str, float]]:
-        """The extras that a worker's answer holds."""
+        Raises:
+            PufferError: it failed, hangs or has died.
+        """
+        seconds = self._patience_seconds + extra_seconds
         try:
-            kind = worker.answer(self._timeout_seconds + extra_seconds)
+            kind = worker.answer(seconds)
             if kind == DONE:
                 return {}
             message = read_message(worker.connection)
         except TimeoutError:
-            seconds = self._timeout_seconds + extra_seconds
-            self._fail(worker, f"has not answered for {seconds:g} seconds", worker.dump())
+            raise self._lost(worker, f"has not answered for {seconds:g} seconds", worker.dump()) from None
         except EOFError:
-            self._fail(worker, _how_ended(worker.process.wait()), worker.where())
+            raise self._lost(worker, _how_ended(worker.process.wait()), worker.where()) from None
         if kind == MESSAGE:
             return message  # type: ignore[no-any-return]
         assert kind == FAILED, kind
         if isinstance(message, FaultyEnvironmentError):
-            self._fault = to_fault(message, worker.number * self._envs_per_worker, self.backend)
-        else:
-            self._fault = message
+            raise self._told(message, worker.number)
+        self._fault = message
         raise self._fault
 
-    def _fail(self, worker: _Worker, what: str, cause: str) -> NoReturn:
+    def _lost(self, worker: _Worker, what: str, cause: str) -> PufferError:
         """A worker that cannot speak for itself: say which environment it was at, as far as is known."""
-        first = worker.number * self._envs_per_worker
         cursor = int(self._arrays["cursors"][worker.number])
-        if cursor >= 0 or self._envs_per_worker == 1:
-            env = first + max(cursor, 0)
-            agents = slice(env * self.agents_per_env, (env + 1) * self.agents_per_env)
-            action = str(self._arrays["actions"][agents].squeeze().tolist())
-            fault = to_fault(
-                FaultyEnvironmentError(env, what, action=action, cause=cause or None), 0, self.backend
-            )
-        else:
-            last = first + self._envs_per_worker - 1
-            fault = EnvironmentFault(
-                f"The worker of environments {first} to {last} (Multiprocessing) {what}",
-                remedy=f"Its traceback:\n{cause.rstrip()}" if cause else None,
-            )
-        self._fault = fault
-        raise fault
-
-    def _check_usable(self) -> None:
-        if not self._workers:
-            raise RuntimeError("the vector environment is closed")
-        if self._fault is not None:
-            raise self._fault
+        actions = self._arrays["actions"][self._rows_of_worker(worker.number)] if worker.steps else None
+        return self._silent(worker.number, cursor, what, actions, cause)
 
     def close(self) -> None:
         """End all workers. The shared memory goes with the last batch that is still held."""

@@ -144,11 +144,11 @@ def _serve(connection: socket.socket, memory_descriptor: int) -> None:
             if order == RESET:
                 (seed,) = SEED.unpack(read_exactly(connection, SEED.size))
                 shard.reset(seed, slots)
-                check_finite(slots, None, shard.agents_per_env)
+                check_finite(shard, slots, None)
                 extras: Mapping[int, Mapping[str, float]] = {}
             else:
                 extras = shard.step(actions, slots).extras
-                check_finite(slots, actions, shard.agents_per_env)
+                check_finite(shard, slots, actions)
             if extras:
                 send_message(connection, MESSAGE, extras)
             else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 
+import gymnasium
 import pytest
 import torch
 
@@ -118,6 +119,38 @@ def test_keys_without_capitals_find_their_argument():
 )
 def test_auto_takes_the_best_backend(package, name, backend):
     assert probe(make_config(package, name)).backend == backend
+
+
+@pytest.fixture
+def registered():
+    """An id of Gymnasium's with a vector environment beside the single one."""
+    gymnasium.register(
+        "PlantedCountdown-v0",
+        entry_point="planted_environments:make_countdown",
+        vector_entry_point="planted_environments:CountdownVector",
+    )
+    yield "PlantedCountdown-v0"
+    del gymnasium.registry["PlantedCountdown-v0"]
+
+
+def test_a_registered_vector_environment_is_taken(registered):
+    config = make_config("gymnasium", registered, {"scale": 2.0})
+    assert probe(config).backend == "PufferEnv"
+    native = make_vector(config, "cpu")
+    single = make_vector(config.override({"vec.backend": "Serial"}), "cpu")
+    for env in (native, single):
+        env.reset(3)
+        env.recv()
+        env.send(torch.full((4, 1), 2))
+    ours, theirs = native.recv(), single.recv()
+    assert torch.equal(ours.observations, theirs.observations)
+    assert torch.equal(ours.rewards, theirs.rewards)
+    native.close()
+    single.close()
+
+
+def test_a_registered_vector_environment_that_lacks_a_setting_is_left_aside(registered):
+    assert probe(make_config("gymnasium", registered, {"kind": "float64"})).backend == "Serial"
 
 
 @pytest.mark.parametrize(

@@ -73,7 +73,7 @@ def test_trajectories_are_those_of_worker_processes(name, batch_size):
         ("raise", "planted in step"),
         ("die", "died"),
         ("nan reward", "NaN or infinite reward"),
-        ("hang", "has not answered for 3 seconds"),
+        ("hang", "has not answered for 2.85 seconds"),
     ],
 )
 def test_faults(fault, said):
