@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
@@ -40,17 +40,31 @@ class RunEnd:
 
 
 def train_in_folder(
-    config: Config, folder: Path, on_progress: Callable[[Progress], None], *, resume: bool = False
+    config: Config,
+    folder: Path,
+    on_progress: Callable[[Progress], None],
+    *,
+    resume: bool = False,
+    jsonl: Path | None = None,
+    tensorboard: Path | None = None,
 ) -> RunEnd:
     """Trains as a config says and keeps config, curve and checkpoints in a folder.
 
     Ctrl-C asks for a checkpoint and an end after the current epoch; a second one raises KeyboardInterrupt.
 
+    Args:
+        config: resolved or not.
+        folder: of the run.
+        on_progress: called once an epoch.
+        resume: go on from the folder's newest checkpoint.
+        jsonl: a file for every epoch's metrics as JSON lines, besides the folder's own curve.
+        tensorboard: a folder for the same as TensorBoard's events.
+
     Raises:
         SweepError: there is nothing to resume.
-        PufferError: see `trainer.train`.
+        PufferError: see `trainer.train` and `sweeper.trial.make_logs`.
     """
-    from sweeper.trial import checkpoint_steps, train_alone
+    from sweeper.trial import checkpoint_steps, make_logs, train_alone
     from trainer.records import Directive
 
     resume_from = newest_checkpoint(folder) if resume else None
@@ -62,10 +76,15 @@ def train_in_folder(
         )
     from_steps = checkpoint_steps(resume_from) if resume_from is not None else 0
     notebook = _Notebook(config, folder, from_steps)
-    with _stop_on_interrupt() as asked, notebook:
+    with ExitStack() as open_files, _stop_on_interrupt() as asked, notebook:
+        logs = make_logs(jsonl, tensorboard, from_steps)
+        for log in logs:
+            open_files.callback(log.close)
 
         def receive(progress: Progress) -> Directive:
             notebook.add(progress)
+            for log in logs:
+                log.write(progress)
             on_progress(progress)
             return Directive.PAUSE if asked.is_set() else Directive.CONTINUE
 

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from trainer.config import Config
+    from trainer.logs import RunLog
     from trainer.records import Directive, EnvironmentFacts, Evaluation, Progress, TrainResult
     from trainer.vector.base import VectorEnv
 
@@ -391,6 +392,23 @@ def train_alone(
     import trainer
 
     return trainer.train(config, on_progress, folder=folder, resume_from=resume_from)
+
+
+def make_logs(jsonl: Path | None, tensorboard: Path | None, from_steps: int) -> list[RunLog]:
+    """The logs that were asked for: a file of JSON lines, a folder of TensorBoard's events.
+
+    Raises:
+        MissingExtraError: tensorboard is not installed.
+        PufferError: the file is there and is no such log.
+    """
+    from trainer.logs import JsonLinesLog, TensorBoardLog
+
+    logs: list[RunLog] = []
+    if jsonl is not None:
+        logs.append(JsonLinesLog(jsonl, from_steps))
+    if tensorboard is not None:
+        logs.append(TensorBoardLog(tensorboard, from_steps))
+    return logs
 
 
 def evaluate_alone(

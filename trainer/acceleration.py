@@ -1,8 +1,7 @@
 """The two functions in which the networks run: as they are, by NumPy, or through torch.compile.
 
 What is compiled takes everything that changes as arguments, hyperparameters as tensors among them, and is
-compiled once a process
-and mode: a warm worker's next trial finds them ready.
+compiled once a process, mode and set of shapes: a warm worker's next trial finds it ready.
 """
 
 from __future__ import annotations
@@ -26,6 +25,11 @@ if TYPE_CHECKING:
     from trainer.policies.sampling import DiscreteActions
 
 
+MAX_SHAPES = 256
+"""Sets of shapes that one process compiles for: a sweep over widths and minibatch sizes needs one each, and
+torch.compile gives up after eight unless it is told otherwise."""
+
+
 @functools.cache
 def _compiled(function: Callable[..., Any], mode: str, *, fullgraph: bool) -> Callable[..., Any]:
     compiled: Callable[..., Any] = torch.compile(function, mode=mode, fullgraph=fullgraph, dynamic=False)
@@ -47,16 +51,19 @@ def hot_functions(
 
 @contextmanager
 def compilation_faults_explained(settings: TrainSection) -> Iterator[None]:
-    """Turn a failure to compile into one error that says what to do about it."""
+    """Turn a failure to compile into one error that says what to do about it, and let every trial compile."""
     if not settings.compile:
         yield
         return
-    from torch._dynamo.exc import TorchDynamoException
+    from torch._dynamo import config as dynamo
+    from torch._dynamo.exc import FailOnRecompileLimitHit, TorchDynamoException
     from torch._inductor.exc import InductorError
 
+    limits: dict[str, Any] = {"recompile_limit": MAX_SHAPES, "accumulated_recompile_limit": 4 * MAX_SHAPES}
     try:
-        yield
-    except (TorchDynamoException, InductorError) as error:
+        with dynamo.patch(limits):
+            yield
+    except (TorchDynamoException, InductorError, FailOnRecompileLimitHit) as error:
         first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise InfeasibleConfigError(
             f"The policy cannot be compiled: {first_line}",

@@ -15,7 +15,7 @@ from trainer.checkpoint import Checkpoint, fit_or_raise, load_checkpoint, save_c
 from trainer.config import dump_config, resolve
 from trainer.device import choose_device, describe_device, torch_settings
 from trainer.errors import CheckpointError, EnvironmentFault, MemoryExhaustedError, NotFiniteError, Place
-from trainer.metrics import finite_only, phase_metrics, summarise_episodes, usage_metrics
+from trainer.metrics import UsageMeter, finite_only, phase_metrics, summarise_episodes
 from trainer.optimizers import make_optimizer, set_learning_rate
 from trainer.policies import ObservationNormaliser, make_compute, make_distribution, make_policy
 from trainer.ppo.buffer import RolloutBuffer
@@ -188,6 +188,7 @@ class Trainer:
             )
         )
         self.normalisers = [m for m in self.agent.modules() if isinstance(m, ObservationNormaliser)]
+        self.usage = UsageMeter(device)
         self.counters = _Counters()
         self.newest_checkpoint: Path | None = None
 
@@ -275,7 +276,7 @@ class Trainer:
         score, metrics = summarise_episodes(episodes, self.config.sweep.metric)
         metrics |= {f"losses/{name}": value for name, value in losses.items()}
         metrics |= phase_metrics(seconds, learned - learning_began, total_seconds)
-        metrics |= usage_metrics(self.device, time.process_time() - processor_began, total_seconds)
+        metrics |= self.usage.measure(time.process_time() - processor_began, total_seconds)
         metrics["learning_rate"] = learning_rate
         return Progress(
             epoch=counters.epoch,

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import time
 from typing import TYPE_CHECKING
 
+import psutil
 import torch
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from trainer.ppo.rollout import Episodes, PhaseSeconds
 
@@ -61,12 +63,48 @@ def phase_metrics(seconds: PhaseSeconds, learn: float, total: float) -> dict[str
     return {f"seconds/{name}": value for name, value in named.items()}
 
 
-def usage_metrics(device: torch.device, processor_seconds: float, total_seconds: float) -> dict[str, float]:
-    """What the run uses of the machine: `usage/processors` (cores kept busy), and the device's memory on CUDA."""
-    metrics = {"usage/processors": processor_seconds / total_seconds}
-    if device.type == "cuda":
-        metrics["usage/device_memory_bytes"] = float(torch.cuda.memory_allocated(device))
-    return metrics
+class UsageMeter:
+    """What a run uses of the machine, as `usage/*`, without waiting for the device.
+
+    `processors` is the number of cores that this process keeps busy (environment workers are processes of their
+    own), `memory_bytes` what it holds of the host's memory; on CUDA also `device_memory_bytes` (PyTorch's
+    tensors) and, with the extra `gpu`, `device_share`, the share of the last second in which the device worked.
+
+    Args:
+        device: of the run.
+        clock: monotonic seconds.
+    """
+
+    INTERVAL_SECONDS = 1.0
+    """Reading the counters of host and device costs up to a millisecond, so that short epochs share one reading."""
+
+    def __init__(self, device: torch.device, clock: Callable[[], float] = time.monotonic) -> None:
+        self._device = device
+        self._clock = clock
+        self._process = psutil.Process()
+        self._read_at = -math.inf
+        self._known: dict[str, float] = {}
+        self._has_device_share = device.type == "cuda"
+
+    def measure(self, processor_seconds: float, total_seconds: float) -> dict[str, float]:
+        """After an epoch that took so much time of the processors and by the clock."""
+        now = self._clock()
+        if now - self._read_at >= self.INTERVAL_SECONDS:
+            self._read_at = now
+            self._known = self._read()
+        return {"usage/processors": processor_seconds / total_seconds, **self._known}
+
+    def _read(self) -> dict[str, float]:
+        known = {"usage/memory_bytes": float(self._process.memory_info().rss)}
+        if self._device.type == "cuda":
+            known["usage/device_memory_bytes"] = float(torch.cuda.memory_allocated(self._device))
+        if self._has_device_share:
+            try:
+                known["usage/device_share"] = torch.cuda.utilization(self._device) / 100
+            except Exception:  # noqa: BLE001 - the library's own errors cannot be named where it is not installed
+                # No library, or a device that does not tell: neither changes during a run.
+                self._has_device_share = False
+        return known
 
 
 def finite_only(metrics: Mapping[str, float]) -> dict[str, float]:

@@ -40,7 +40,8 @@ class Progress:
         metrics: all scalars of the epoch by slash-separated name: `environment/*` (score, episode_return,
             episode_length, num_episodes and what the environment itself reports), `losses/*` (policy, value,
             entropy, kl, clip_fraction, explained_variance), `seconds/*` (environment, forward, learn, copy, other),
-            `learning_rate`. Finite values only.
+            `usage/*` (processors, memory_bytes; on CUDA device_memory_bytes, device_share), `learning_rate`. Finite
+            values only.
     """
 
     epoch: int

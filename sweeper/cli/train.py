@@ -27,11 +27,31 @@ if TYPE_CHECKING:
     help="Folder for config, curve and checkpoints. [default: a new one in train.data_dir]",
 )
 @click.option("--resume", is_flag=True, help="Go on from the newest checkpoint in the folder that -o names.")
+@click.option(
+    "--jsonl",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Also write every epoch's metrics to this file, one JSON object a line.",
+)
+@click.option(
+    "--tensorboard",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Also write them as TensorBoard's events (extra tensorboard).",
+)
 @plain_option
 @json_option
 @click.pass_context
 def command(
-    ctx: click.Context, config: str, output: Path | None, *, resume: bool, plain: bool, as_json: bool
+    ctx: click.Context,
+    config: str,
+    output: Path | None,
+    jsonl: Path | None,
+    tensorboard: Path | None,
+    *,
+    resume: bool,
+    plain: bool,
+    as_json: bool,
 ) -> None:
     r"""Train one agent as CONFIG says; `[sweep]` is read for its metric alone.
 
@@ -41,6 +61,7 @@ def command(
     Examples:
       puffer-sweep train best.ini
       puffer-sweep train CartPole-v1 --train.total-timesteps 2e5 --train.seed 7
+      puffer-sweep train ocean/breakout --tensorboard runs/breakout
     """
     loaded = load(config, parse(ctx))
     if resume and output is None:
@@ -65,7 +86,9 @@ def command(
         )
     try:
         with view:
-            ended = train_in_folder(loaded, folder, view.on_progress, resume=resume)
+            ended = train_in_folder(
+                loaded, folder, view.on_progress, resume=resume, jsonl=jsonl, tensorboard=tensorboard
+            )
     except PufferError:
         if output is None:
             remove_if_empty(folder)

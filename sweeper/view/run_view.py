@@ -11,7 +11,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from sweeper.formatting import format_count, format_number, format_seconds
+from sweeper.formatting import format_bytes, format_count, format_number, format_seconds
 from sweeper.view.board import clock_text
 from sweeper.view.screen import bar
 from sweeper.view.sparkline import sparkline
@@ -155,6 +155,7 @@ class ScreenRunView:
         last = self._scores[-1] if self._scores else None
         grid.add_row("score", Text.assemble((f"{format_number(last)}  ", "color(208)"), (curve, "color(68)")))
         grid.add_row("time in", _shares(progress))
+        grid.add_row("uses", _usage(progress))
         grid.add_row("losses", _losses(progress))
         return Group(title, grid)
 
@@ -165,6 +166,19 @@ def _shares(progress: Progress) -> str:
     if total <= 0:
         return "–"
     return "   ".join(f"{phase} {100 * spent / total:.0f} %" for phase, spent in seconds.items() if spent > 0)
+
+
+def _usage(progress: Progress) -> str:
+    """Cores and memory of the host, and of the device where there is one."""
+    metrics = progress.metrics
+    parts = [f"{metrics.get('usage/processors', 0.0):.1f} cores"]
+    if "usage/memory_bytes" in metrics:
+        parts.append(f"{format_bytes(metrics['usage/memory_bytes'])} of memory")
+    if "usage/device_share" in metrics:
+        parts.append(f"GPU {100 * metrics['usage/device_share']:.0f} %")
+    if "usage/device_memory_bytes" in metrics:
+        parts.append(f"{format_bytes(metrics['usage/device_memory_bytes'])} on the GPU")
+    return "   ".join(parts)
 
 
 def _losses(progress: Progress) -> str:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import functools
-
 import pytest
 import torch
 from torch import nn
 
-from trainer import acceleration, train
+from trainer import train
 from trainer.checkpoint import load_checkpoint
 from trainer.envs.layout import ActionLayout, ObservationLayout
-from trainer.errors import InfeasibleConfigError
 from trainer.policies import FeedForward, make_compute, make_distribution, make_policy
 from trainer.policies.precision import AutocastAgent, CastCompute
 from trainer.ppo.buffer import RolloutBuffer
@@ -232,73 +229,3 @@ def test_offloaded_observations_learn_the_same_bits(corridor_config, make_corrid
     ]
     a, b = (load_checkpoint(path).agent for path in paths)
     assert all(torch.equal(a[name], b[name]) for name in a)
-
-
-class TestCompilation:
-    @pytest.fixture
-    def graphs(self, monkeypatch) -> list[int]:
-        """Compile by a backend that only counts graphs: no compiler needed, and quick."""
-        made: list[int] = []
-
-        def backend(graph, _):
-            made.append(1)
-            return graph.forward
-
-        real = torch.compile
-
-        def compile_by_counting(function, *, mode, **rest):
-            return real(function, backend=backend, **rest)
-
-        monkeypatch.setattr(torch, "compile", compile_by_counting)
-        acceleration._compiled.cache_clear()
-        torch._dynamo.reset()
-        yield made
-        acceleration._compiled.cache_clear()
-        torch._dynamo.reset()
-
-    def test_trials_with_other_hyperparameters_share_one_compilation(
-        self, corridor_config, make_corridor, tmp_path, graphs
-    ) -> None:
-        config = corridor_config.override({"train.compile": True, "train.total_timesteps": 64})
-        plain = train(
-            config.override({"train.compile": False}), folder=tmp_path / "plain", vector=make_corridor()
-        )
-        first = train(config, folder=tmp_path / "first", vector=make_corridor())
-        expected, got = (load_checkpoint(result.checkpoint).agent for result in (plain, first))
-        for name in expected:
-            torch.testing.assert_close(got[name], expected[name])
-        count = len(graphs)
-        assert count > 0
-        other = config.override(
-            {
-                "train.gamma": 0.9,
-                "train.gae_lambda": 0.5,
-                "train.learning_rate": 0.003,
-                "train.clip_coef": 0.3,
-                "train.vf_coef": 0.7,
-                "train.vf_clip_coef": 0.4,
-                "train.ent_coef": 0.02,
-                "train.max_grad_norm": 0.1,
-                "train.prio_alpha": 0.3,
-                "train.prio_beta0": 0.9,
-                "train.vtrace_rho_clip": 2.0,
-                "train.seed": 5,
-            }
-        )
-        train(other, vector=make_corridor())
-        assert len(graphs) == count
-
-    def test_what_cannot_be_compiled_is_said(self, corridor_config, make_corridor, monkeypatch) -> None:
-        def backend(graph, _):
-            raise RuntimeError("there is no compiler")
-
-        monkeypatch.setattr(torch, "compile", functools.partial(_compile_with, torch.compile, backend))
-        acceleration._compiled.cache_clear()
-        config = corridor_config.override({"train.compile": True})
-        with pytest.raises(InfeasibleConfigError, match="cannot be compiled"):
-            train(config, vector=make_corridor())
-        acceleration._compiled.cache_clear()
-
-
-def _compile_with(real, backend, function, *, mode, **rest):
-    return real(function, backend=backend, **rest)
