@@ -46,7 +46,7 @@ $(VENV)/.all: $(VENV)/.dev
 	$(PIP) --editable '.[$(ALL_EXTRAS)]'
 	touch $@
 
-ALL_EXTRAS := atari,box2d,dashboard,dev,envpool,minigrid,mujoco,postgres,ray,tensorboard,video
+ALL_EXTRAS := atari,box2d,dashboard,dev,envpool,minigrid,mujoco,postgres,ray,tensorboard,triton,video
 
 slow: $(VENV)/.all
 	$(BIN)/python -m pytest -m "slow and not procgen" $(PYTEST_FLAGS)

@@ -24,7 +24,7 @@ GRAM_ASPECT = 2.0
 """From this ratio of the sides on, iterating on the smaller side's Gram matrix needs less arithmetic."""
 
 
-def orthogonalise(matrix: torch.Tensor, eps: float = 1e-8) -> torch.Tensor:
+def orthogonalise(matrix: torch.Tensor, eps: float | torch.Tensor = 1e-8) -> torch.Tensor:
     """Singular values of a matrix (n, m), or of each of several (B, n, m), moved near 1 (0.7 … 1.2).
 
     In float32 or wider.

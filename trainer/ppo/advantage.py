@@ -15,8 +15,12 @@ All arrays are time first: (T, S).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,21 +52,23 @@ def compute_advantages(
     gae_lambda: torch.Tensor,
     rho_clip: torch.Tensor,
     c_clip: torch.Tensor,
+    accumulate: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] | None = None,
 ) -> torch.Tensor:
     """Advantages (T, S) from the current values and importance ratios of every step.
 
-    The coefficients are 0-dimensional tensors: a compiled or captured caller serves every trial.
+    The coefficients are 0-dimensional tensors: a compiled or captured caller serves every trial. `accumulate`
+    is one of the two functions below; None takes the quicker one for the device.
     """
     own_next = ~transitions.cut
-    own_next[-1] = False
+    own_next[-1].zero_()
     shifted = torch.cat([values[1:], values[-1:]])
     following = torch.where(own_next, shifted, transitions.following_values)
     deltas = torch.minimum(ratios, rho_clip) * (transitions.rewards + gamma * following - values)
     deltas = deltas * transitions.live
     decays = torch.minimum(ratios, c_clip) * (gamma * gae_lambda) * own_next
-    if deltas.device.type == "cpu":
-        return accumulate_in_place(deltas, decays)
-    return accumulate_by_doubling(deltas, decays)
+    if accumulate is None:
+        accumulate = accumulate_in_place if deltas.device.type == "cpu" else accumulate_by_doubling
+    return accumulate(deltas, decays)
 
 
 def accumulate_in_place(deltas: torch.Tensor, decays: torch.Tensor) -> torch.Tensor:

@@ -45,6 +45,16 @@ class TensorVectorEnv(VectorEnv):
             raise RuntimeError("the vector environment is closed")
         return self._env
 
+    @property
+    def environment(self) -> BatchEnvironment:
+        """The environments themselves, for whoever steps them on the device without asking this class."""
+        return self._usable()
+
+    @property
+    def running_returns(self) -> torch.Tensor:
+        """float64 (B,): sums of the running episodes' rewards, in the memory that `state_dict` reads."""
+        return self._returns
+
     def reset(self, seed: int) -> None:
         """Begin all episodes anew."""
         env = self._usable()
