@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import fields, is_dataclass, replace
+
 import pytest
 import torch
 
@@ -21,7 +23,11 @@ class Corridor(VectorEnv):
 
     Reaching the end terminates with reward 1; `limit` steps truncate. Agents begin at different places, drawn
     from the seed. With `groups` above 1 the batches are shares of the rows, in turn. State can be saved.
+
+    It walks on the CPU; batches are handed out, and actions taken, on `device_name`.
     """
+
+    device_name = "cpu"
 
     def __init__(
         self,
@@ -36,7 +42,7 @@ class Corridor(VectorEnv):
         self.batch_agents = num_envs // groups
         self.observation_layout = ObservationLayout((2,), torch.float32)
         self.action_layout = ActionLayout("discrete", sizes=(2,))
-        self.device = torch.device("cpu")
+        self.device = torch.device(self.device_name)
         self.backend = "Serial"
         self.length, self.limit = length, limit
         self.position = torch.zeros(num_envs, dtype=torch.int64)
@@ -85,12 +91,13 @@ class Corridor(VectorEnv):
         wanted = self.order.pop(0) if self.order else self.batches[0].first_row // self.batch_agents
         index = next(i for i, b in enumerate(self.batches) if b.first_row // self.batch_agents == wanted)
         self.current = self.batches.pop(index)
-        return self.current
+        return on_device(self.current, self.device)
 
     def send(self, actions: torch.Tensor) -> None:
         assert self.current is not None, "send out of order"
         assert actions.shape == (self.batch_agents, 1)
         self.num_steps += self.batch_agents
+        actions = actions.cpu()
         rows = slice(self.current.first_row, self.current.first_row + self.batch_agents)
         self.position[rows] = (self.position[rows] + 2 * actions[:, 0] - 1).clamp(min=0)
         self.clock[rows] += 1
@@ -141,8 +148,28 @@ class Corridor(VectorEnv):
         self._begin()
 
 
+def on_device(record, device: torch.device):
+    """A batch, or a part of one, with its tensors on a device; what ends episodes is counted on the host."""
+    if device.type == "cpu" or record is None or isinstance(record, EpisodeStats):
+        return record
+    moved = {}
+    for field in fields(record):
+        value = getattr(record, field.name)
+        if isinstance(value, torch.Tensor):
+            moved[field.name] = value.to(device)
+        elif is_dataclass(value):
+            moved[field.name] = on_device(value, device)
+    return replace(record, **moved)
+
+
+@pytest.fixture(params=["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+def device(request) -> str:
+    """Every test that asks for this, or for a config that does, is a test of each device."""
+    return request.param
+
+
 @pytest.fixture
-def corridor_config() -> Config:
+def corridor_config(device) -> Config:
     """A config that trains on a Corridor of four rows."""
     return Config().override(
         {
@@ -150,7 +177,7 @@ def corridor_config() -> Config:
             "base.env_name": "CartPole-v1",
             "vec.num_envs": 4,
             "policy.hidden_size": 16,
-            "train.device": "cpu",
+            "train.device": device,
             "train.bptt_horizon": 8,
             "train.minibatch_size": 16,
             "train.total_timesteps": 32 * 12,
@@ -162,6 +189,8 @@ def corridor_config() -> Config:
 
 
 @pytest.fixture
-def make_corridor() -> type[Corridor]:
-    """The class, for tests that make their own."""
-    return Corridor
+def make_corridor(request) -> type[Corridor]:
+    """The class, for tests that make their own; it lives on the test's device if there is one."""
+    if "device" not in request.fixturenames:
+        return Corridor
+    return type("Corridor", (Corridor,), {"device_name": request.getfixturevalue("device")})
