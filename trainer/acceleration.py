@@ -1,4 +1,4 @@
-"""The two functions in which the networks run: as they are, by NumPy, or through torch.compile.
+"""How the networks run: as they are, by hand (small perceptrons on the CPU), or through torch.compile.
 
 What is compiled takes everything that changes as arguments, hyperparameters as tensors among them, and is
 compiled once a process, mode and set of shapes: a warm worker's next trial finds it ready.
@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import functools
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import torch
 
 from trainer.errors import InfeasibleConfigError, Place
-from trainer.policies.numpy_actor import NumpyActor
-from trainer.ppo.rollout import act
+from trainer.policies.perceptron import Perceptron
+from trainer.ppo.by_hand import backpropagate_by_hand
+from trainer.ppo.deferred_rollout import DeferringCollector
+from trainer.ppo.rollout import Collector, act
 from trainer.ppo.update import backpropagate_piece, backpropagate_through, piece_loss
 
 if TYPE_CHECKING:
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from trainer.config import TrainSection
     from trainer.policies import ActionDistribution, Agent
     from trainer.policies.sampling import DiscreteActions
+    from trainer.vector.base import VectorEnv
 
 
 MAX_SHAPES = 256
@@ -36,17 +39,41 @@ def _compiled(function: Callable[..., Any], mode: str, *, fullgraph: bool) -> Ca
     return compiled
 
 
-def hot_functions(
-    settings: TrainSection, agent: Agent, distribution: ActionDistribution
-) -> tuple[Callable[..., Any], Callable[..., Any]]:
-    """How an agent acts and how its loss is backpropagated: the one place where the quick ways are chosen."""
-    if not settings.compile:
-        if NumpyActor.fits(agent, distribution):
-            return NumpyActor(agent, cast("DiscreteActions", distribution)), backpropagate_piece
-        return act, backpropagate_piece
-    mode, fullgraph = settings.compile_mode, settings.compile_fullgraph
-    compiled_loss = _compiled(piece_loss, mode, fullgraph=fullgraph)
-    return _compiled(act, mode, fullgraph=fullgraph), backpropagate_through(compiled_loss)
+class HotPaths(NamedTuple):
+    """How a run acts and learns.
+
+    Attributes:
+        make_collector: a `Collector`'s constructor, its `act_function` given.
+        backpropagate: see `trainer.ppo.update.backpropagate_piece`.
+        one_thread: the operations are so small that a second thread would cost more than it does.
+    """
+
+    make_collector: Callable[..., Collector]
+    backpropagate: Callable[..., tuple[torch.Tensor, torch.Tensor, torch.Tensor]]
+    one_thread: bool = False
+
+
+def choose_paths(
+    settings: TrainSection, agent: Agent, distribution: ActionDistribution, vector: VectorEnv
+) -> HotPaths:
+    """The one place where the quick ways are chosen."""
+    if settings.compile:
+        mode, fullgraph = settings.compile_mode, settings.compile_fullgraph
+        compiled_act = _compiled(act, mode, fullgraph=fullgraph)
+        compiled_loss = _compiled(piece_loss, mode, fullgraph=fullgraph)
+        return HotPaths(
+            functools.partial(Collector, act_function=compiled_act), backpropagate_through(compiled_loss)
+        )
+    if Perceptron.fits(agent, distribution):
+        perceptron = Perceptron(agent, cast("DiscreteActions", distribution))
+        by_hand = backpropagate_by_hand(perceptron)
+        if vector.batch_agents == vector.num_agents and vector.device.type == "cpu":
+            deferring = functools.partial(
+                DeferringCollector, make_chooser=perceptron.chooser, evaluate=perceptron.evaluate
+            )
+            return HotPaths(deferring, by_hand, one_thread=True)
+        return HotPaths(functools.partial(Collector, act_function=perceptron.act), by_hand, one_thread=True)
+    return HotPaths(Collector, backpropagate_piece)
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from trainer.errors import DeviceError, Place
-from trainer.machine import processor_name
+from trainer.machine import large_blocks_kept, processor_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,7 +49,7 @@ def describe_device(device: torch.device) -> str:
 
 @contextmanager
 def torch_settings(settings: TrainSection, device: torch.device) -> Iterator[None]:
-    """Threads, determinism and random states of one run; afterwards everything is as it was."""
+    """Threads, determinism, random states and memory of one run; afterwards everything is as it was."""
     threads = torch.get_num_threads()
     flags = (
         torch.are_deterministic_algorithms_enabled(),
@@ -65,7 +65,7 @@ def torch_settings(settings: TrainSection, device: torch.device) -> Iterator[Non
             torch.set_num_threads(settings.num_threads)
         if device.type == "cuda":
             _set_kernels(deterministic=settings.torch_deterministic)
-        with torch.random.fork_rng(devices=cuda_devices):
+        with torch.random.fork_rng(devices=cuda_devices), large_blocks_kept():
             torch.manual_seed(settings.seed)
             yield
     finally:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from trainer.acceleration import compilation_faults_explained, hot_functions
+from trainer.acceleration import choose_paths, compilation_faults_explained
 from trainer.checkpoint import Checkpoint, fit_or_raise, load_checkpoint, save_checkpoint
 from trainer.config import dump_config, resolve
 from trainer.device import choose_device, describe_device, torch_settings
@@ -19,7 +19,6 @@ from trainer.metrics import UsageMeter, finite_only, phase_metrics, summarise_ep
 from trainer.optimizers import make_optimizer, set_learning_rate
 from trainer.policies import ObservationNormaliser, make_compute, make_distribution, make_policy
 from trainer.ppo.buffer import RolloutBuffer
-from trainer.ppo.rollout import Collector
 from trainer.ppo.schedule import learning_rate_at, prio_beta_at
 from trainer.ppo.update import Coefficients, Learner, Plan, is_finite
 from trainer.records import Directive, EnvironmentFacts, Progress, RunStatus, TrainResult
@@ -133,8 +132,10 @@ class Trainer:
         self.distribution = make_distribution(vector.action_layout)
         self.optimizer = make_optimizer(config, self.agent)
         self.compute = make_compute(self.agent, settings.precision)
-        act_function, backpropagate = hot_functions(settings, self.compute.agent, self.distribution)
-        self.collector = Collector(
+        paths = choose_paths(settings, self.compute.agent, self.distribution, vector)
+        if paths.one_thread:
+            torch.set_num_threads(1)
+        self.collector = paths.make_collector(
             vector,
             self.compute.agent,
             self.distribution,
@@ -142,7 +143,6 @@ class Trainer:
             rounds=rounds,
             generator=self.generator,
             on_step=on_heartbeat,
-            act_function=act_function,
         )
         self.buffer = RolloutBuffer.allocate(
             horizon,
@@ -168,7 +168,7 @@ class Trainer:
             plan,
             generator=self.generator,
             on_minibatch=on_heartbeat,
-            backpropagate=backpropagate,
+            backpropagate=paths.backpropagate,
         )
         self.coefficients = Coefficients(
             *(

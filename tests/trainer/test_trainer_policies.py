@@ -15,7 +15,7 @@ from trainer.envs.layout import ActionLayout, ObservationLayout
 from trainer.errors import ConfigError, InfeasibleConfigError, UnknownNameError
 from trainer.policies import FeedForward, ObservationNormaliser, make_distribution, make_policy
 from trainer.policies.lstm import LSTMWrapper
-from trainer.policies.numpy_actor import NumpyActor
+from trainer.policies.perceptron import Perceptron
 from trainer.ppo.rollout import act
 
 PIXELS = ObservationLayout((4, 84, 84), torch.uint8)
@@ -240,8 +240,8 @@ def test_acting_by_numpy_equals_acting_by_torch(actions, activation, layers) -> 
     torch.manual_seed(0)
     asked = config(policy__activation=activation, policy__num_layers=layers)
     agent, distribution = make_policy(asked, VECTOR, actions), make_distribution(actions)
-    assert NumpyActor.fits(agent, distribution)
-    actor = NumpyActor(agent, distribution)
+    assert Perceptron.fits(agent, distribution)
+    actor = Perceptron(agent, distribution)
     for _ in range(2):
         with torch.no_grad():
             for parameter in agent.parameters():
@@ -249,7 +249,7 @@ def test_acting_by_numpy_equals_acting_by_torch(actions, activation, layers) -> 
             observations, noise = torch.randn(500, 3), torch.rand(500, actions.width)
             resets = torch.zeros(500, dtype=torch.bool)
             expected = act(agent, distribution, observations, (), resets, noise)
-            got = actor(agent, distribution, observations, (), resets, noise)
+            got = actor.act(agent, distribution, observations, (), resets, noise)
         torch.testing.assert_close(got[1], expected[1])
         torch.testing.assert_close(got[2], expected[2])
         # A choice may differ only where the noise falls on a border between two, within rounding.
@@ -266,9 +266,9 @@ def test_numpy_leaves_to_torch_what_it_does_not_know() -> None:
         ({}, PIXELS),
         ({"base__policy_name": "Convolutional"}, PIXELS),
     ):
-        assert not NumpyActor.fits(make_policy(config(**values), observations, DISCRETE), distribution)
+        assert not Perceptron.fits(make_policy(config(**values), observations, DISCRETE), distribution)
     gaussian = make_distribution(CONTINUOUS)
-    assert not NumpyActor.fits(make_policy(config(), VECTOR, CONTINUOUS), gaussian)
+    assert not Perceptron.fits(make_policy(config(), VECTOR, CONTINUOUS), gaussian)
 
 
 @settings(max_examples=30, deadline=None)

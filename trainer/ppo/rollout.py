@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from trainer.policies.base import Agent, State
     from trainer.policies.sampling import ActionDistribution
     from trainer.ppo.buffer import RolloutBuffer
-    from trainer.vector.base import StepBatch, VectorEnv
+    from trainer.vector.base import EpisodeStats, StepBatch, VectorEnv
 
 
 @dataclass(slots=True)
@@ -33,6 +33,13 @@ class Episodes:
     returns: list[torch.Tensor] = field(default_factory=list)
     lengths: list[torch.Tensor] = field(default_factory=list)
     extra: dict[str, list[torch.Tensor]] = field(default_factory=dict)
+
+    def add(self, ended: EpisodeStats) -> None:
+        """Keep those that ended in one batch."""
+        self.returns.append(ended.returns)
+        self.lengths.append(ended.lengths)
+        for name, values in ended.extra.items():
+            self.extra.setdefault(name, []).append(values)
 
 
 @dataclass(slots=True)
@@ -274,10 +281,7 @@ class Collector:
         ended = batch.terminated | batch.truncated
         torch.logical_or(ended, ~batch.live, out=self.resets[rows])
         if batch.episodes is not None:
-            episodes.returns.append(batch.episodes.returns)
-            episodes.lengths.append(batch.episodes.lengths)
-            for name, values in batch.episodes.extra.items():
-                episodes.extra.setdefault(name, []).append(values)
+            episodes.add(batch.episodes)
         final = batch.final_observations
         final_state: State = ()
         if final is not None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
 import torch
 
 from trainer.ppo.advantage import compute_advantages
@@ -281,7 +283,7 @@ class Learner:
             parts = self._accumulate(
                 buffer, fixed, chosen, weights, advantages, values, ratios, loss_coefficients
             )
-            lengths.append(torch.nn.utils.clip_grad_norm_(self.parameters, self.plan.max_grad_norm))
+            lengths.append(clip_gradients(self.parameters, self.plan.max_grad_norm))
             self.optimizer.step()
             all_parts.append(parts)
         assert explained is not None
@@ -352,6 +354,19 @@ def take_observations(buffer: RolloutBuffer, columns: torch.Tensor) -> torch.Ten
     if observations.device == columns.device:
         return observations.index_select(1, columns)
     return observations.index_select(1, columns.to(observations.device)).to(columns.device)
+
+
+def clip_gradients(parameters: Sequence[torch.Tensor], max_norm: float) -> torch.Tensor:
+    """Scale all gradients down until their length is at most `max_norm`; the length before, 0-dimensional."""
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    if any(gradient.is_cuda for gradient in gradients):
+        return torch.nn.utils.clip_grad_norm_(parameters, max_norm)
+    # The same arithmetic; on the CPU the other one's book-keeping takes longer than a small network's gradients.
+    arrays = [gradient.numpy().reshape(-1) for gradient in gradients]
+    length = math.sqrt(sum(float(np.dot(array, array)) for array in arrays))
+    if length > max_norm:
+        torch._foreach_mul_(gradients, max_norm / (length + 1e-6))
+    return torch.tensor(length)
 
 
 def is_finite(parameters: Sequence[torch.Tensor]) -> bool:
