@@ -15,13 +15,17 @@ from urllib.parse import urlsplit
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 from wsgiref.simple_server import make_server as make_wsgi_server
 
+from sweeper.annotate import artifact_path
 from sweeper.errors import SweepError
+from sweeper.store.dashboard_rows import find_artifact
 from trainer.errors import MissingExtraError
 
 if TYPE_CHECKING:
     from pathlib import Path
+    from typing import BinaryIO
 
-    from optuna.storages import BaseStorage
+    from optuna.artifacts import FileSystemArtifactStore
+    from optuna.storages import BaseStorage, RDBStorage
 
 Environ = dict[str, Any]
 StartResponse = Callable[..., Any]
@@ -95,7 +99,7 @@ def make_server(
         host: a loopback address.
         port: 0 takes a free one; see `server_port` of what is returned.
         writable: let the browser change things.
-        artifacts_folder: where study folders lie; what was uploaded is in `artifacts` below it.
+        artifacts_folder: what is uploaded goes into `artifacts` below it; None: no artifacts are shown.
 
     Raises:
         MissingExtraError: optuna-dashboard is not installed.
@@ -132,15 +136,56 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+class StudyArtifacts:
+    """Serves artifacts from where the sweep keeps them: nothing is copied, and what is shown is always the newest.
+
+    What somebody uploads in the browser goes into a folder of its own. Removing an artifact removes what was uploaded;
+    the files of a study go with `puffer-sweep delete --folders` alone.
+
+    Args:
+        storage: with the studies.
+        uploads: for what is uploaded.
+    """
+
+    def __init__(self, storage: RDBStorage, uploads: FileSystemArtifactStore) -> None:
+        self._engine = storage.engine
+        self._uploads = uploads
+
+    def open_reader(self, artifact_id: str) -> BinaryIO:
+        """The content.
+
+        Raises:
+            ArtifactNotFound: it was removed, as the checkpoints of all but the best trials are.
+        """
+        path = self._find(artifact_id)
+        return self._uploads.open_reader(artifact_id) if path is None else path.open("rb")
+
+    def write(self, artifact_id: str, content_body: BinaryIO) -> None:
+        """Keep an upload."""
+        self._uploads.write(artifact_id, content_body)
+
+    def remove(self, artifact_id: str) -> None:
+        """Remove an upload; a study's own files stay."""
+        if self._find(artifact_id) is None:
+            self._uploads.remove(artifact_id)
+
+    def _find(self, artifact_id: str) -> Path | None:
+        with self._engine.connect() as connection:
+            place = find_artifact(connection, artifact_id)
+        return None if place is None else artifact_path(*place)
+
+
 def _application(storage: BaseStorage, artifacts_folder: Path | None) -> Application:
     try:
         from optuna_dashboard import wsgi
     except ModuleNotFoundError as error:
         raise MissingExtraError("optuna_dashboard", extra="dashboard", purpose="Dashboards") from error
     from optuna.artifacts import FileSystemArtifactStore
+    from optuna.storages import RDBStorage
 
     artifact_store = None
-    if artifacts_folder is not None and (artifacts_folder / ARTIFACTS_FOLDER).is_dir():
-        artifact_store = FileSystemArtifactStore(artifacts_folder / ARTIFACTS_FOLDER)
+    if artifacts_folder is not None and isinstance(storage, RDBStorage):
+        uploads = artifacts_folder / ARTIFACTS_FOLDER
+        artifact_store = StudyArtifacts(storage, FileSystemArtifactStore(uploads))
     application: Application = wsgi(storage, artifact_store=artifact_store)
     return application

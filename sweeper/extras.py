@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sweeper.errors import SweepError
-from sweeper.loop import Extras
 from sweeper.records import Suggestion, Trial, TrialState
 from sweeper.space import SearchSpace
 from sweeper.store import open_store
@@ -16,6 +15,20 @@ from trainer.errors import Place
 
 if TYPE_CHECKING:
     from trainer.config import Config
+
+
+@dataclass(frozen=True, slots=True)
+class Extras:
+    """What a sweep can be given beside its config.
+
+    Attributes:
+        enqueued: configurations to try first, inside the space.
+        earlier: trials of other studies to learn from, values inside the space.
+    """
+
+    enqueued: tuple[Suggestion, ...] = ()
+    earlier: tuple[Trial, ...] = ()
+
 
 _TELLING = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.PAUSED)
 

@@ -5,6 +5,7 @@ command         the command line that started the sweep
 versions.json   packages, machine, commit
 changes.diff    how the code differed from that commit, if it did
 log.txt         what the trial printed
+video.mp4       a few episodes of its agent, if it was filmed
 curve.jsonl     one line an epoch, written by the worker: nothing of a curve is lost with the sweep
 checkpoints/    the trainer's
 """
@@ -27,6 +28,7 @@ COMMAND_FILE = "command"
 VERSIONS_FILE = "versions.json"
 DIFF_FILE = "changes.diff"
 LOG_FILE = "log.txt"
+VIDEO_FILE = "video.mp4"
 CURVE_FILE = "curve.jsonl"
 
 _LOG_TAIL_BYTES = 8192

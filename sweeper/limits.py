@@ -32,6 +32,13 @@ LONGEST_GAP_SECONDS = 5.0
 """A longer gap between two looks at a stopwatch means that this process itself stood still."""
 
 
+def best_of(trials: Sequence[Trial], goal: str) -> Trial | None:
+    """The complete trial of the best score; the earlier one among equals."""
+    sign = -1.0 if goal == "minimize" else 1.0
+    complete = [t for t in trials if t.state is TrialState.COMPLETE and t.score is not None]
+    return max(complete, key=lambda t: (sign * (t.score or 0.0), -t.number), default=None)
+
+
 @dataclass(slots=True)
 class Budget:
     """What a study may use in all.

@@ -46,6 +46,10 @@ class SweepOutcome:
     elapsed_seconds: float
 
 
+UNHURRIED = (EndReason.RUNS, EndReason.HOURS, EndReason.COST, EndReason.EXHAUSTED)
+"""Reasons after which there is time for what belongs to the end of a sweep: a film, a confirmation."""
+
+
 @dataclass(frozen=True, slots=True)
 class SweepStart:
     """What a listener is told first.

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sweeper.assigning import Assigner
 from sweeper.clock import Clock, SystemClock
+from sweeper.extras import Extras, gather_extras
 from sweeper.interrupt import Interrupts
 from sweeper.launchers.make import make_launcher
 from sweeper.launchers.process_tree import kill_bearers
-from sweeper.listener import EndReason, Silence, SweepListener, SweepOutcome, SweepStart
+from sweeper.listener import UNHURRIED, EndReason, Silence, SweepListener, SweepOutcome, SweepStart
 from sweeper.methods import make_method
 from sweeper.opening import open_session, outcome_of
 from sweeper.provenance import command_text
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
     from sweeper.launchers import Launcher
     from sweeper.oversight import Oversight
-    from sweeper.records import Suggestion, Trial
     from sweeper.session import Session
     from sweeper.store.records import StudySpec
     from trainer.config import Config
@@ -35,19 +34,6 @@ __all__ = ["EndReason", "Extras", "Sweep", "SweepListener", "SweepOutcome", "Swe
 
 PATIENCE_SECONDS = 0.25
 """How long the loop waits for an event before it looks around."""
-
-
-@dataclass(frozen=True, slots=True)
-class Extras:
-    """What a sweep can be given beside its config.
-
-    Attributes:
-        enqueued: configurations to try first, inside the space.
-        earlier: trials of other studies to learn from, values inside the space.
-    """
-
-    enqueued: tuple[Suggestion, ...] = ()
-    earlier: tuple[Trial, ...] = ()
 
 
 class Sweep:
@@ -63,10 +49,11 @@ class Sweep:
         clock: None for the system's.
         listener: None for nobody.
         command: the command line as typed, kept with each trial.
-        extras: enqueued configurations and trials of other studies.
+        extras: enqueued configurations and trials of other studies; None for those that the config names.
 
     Raises:
-        SweepError: a bad name, space or method.
+        SweepError: a bad name, space or method, or a study to learn from that is not there.
+        ConfigError: a file to enqueue is not valid.
     """
 
     def __init__(
@@ -82,7 +69,9 @@ class Sweep:
         command: tuple[str, ...] = (),
         extras: Extras | None = None,
     ) -> None:
-        extras = extras or Extras()
+        self._notes: tuple[str, ...] = ()
+        if extras is None:
+            extras, self._notes = gather_extras(config, storage)
         self.config = config
         self.storage = storage
         self.space = SearchSpace.from_config(config)
@@ -110,6 +99,8 @@ class Sweep:
         """
         spec = study_spec(self.config, self.space, self.study_name, self.artifacts_folder)
         self._refuse_early(spec)
+        for note in self._notes:
+            self.listener.on_note(note)
         token = process_token(self.storage, self.study_name)
         launcher = self._launcher or make_launcher(self.config, token=token, clock=self.clock)
         self._launcher = launcher
@@ -138,7 +129,9 @@ class Sweep:
             session, oversight = open_session(self, store, ledger, launcher, assigner, self._interrupts)
             try:
                 self._turn(session, oversight)
+                oversight.film_the_best(in_a_hurry=session.reason_to_end() not in UNHURRIED)
             finally:
+                oversight.close()
                 session.asker.close()
         except BaseException as error:
             self._abandon(ledger, launcher, gone=isinstance(error, StudyGoneError))

@@ -5,21 +5,20 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from sweeper.annotate import LiveAnnotations
 from sweeper.asking import Asker
 from sweeper.backups import Backups
 from sweeper.disk import CheckpointQuota, DiskWatch
 from sweeper.errands import catch_up
-from sweeper.limits import Breaker, Budget, Stopwatch
+from sweeper.limits import Breaker, Budget, Stopwatch, best_of
 from sweeper.listener import EndReason, SweepOutcome, SweepStart
 from sweeper.oversight import Oversight
 from sweeper.provenance import code_folder, git_commit, machine_facts, versions
-from sweeper.records import Trial, TrialState
 from sweeper.recovery import recover
 from sweeper.session import Session
+from sweeper.video import Filming
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from sweeper.assigning import Assigner
     from sweeper.interrupt import Interrupts
     from sweeper.launchers import Launcher
@@ -94,7 +93,9 @@ def open_session(
     )
     watch = Stopwatch(sweep.clock.monotonic())
     backups = Backups(study.path, ledger.writer, ledger.num_ended(), sweep.listener.on_note)
-    return session, Oversight(session, interrupts, watch, elapsed, backups)
+    annotations = LiveAnnotations(study, sweep.space.written, ledger.writer.put)
+    filming = Filming(study.trial_folder, sweep.listener.on_note, launcher.token) if keys.video else None
+    return session, Oversight(session, interrupts, watch, elapsed, backups, annotations, filming)
 
 
 def outcome_of(ledger: Ledger, reason: EndReason, elapsed_seconds: float) -> SweepOutcome:
@@ -108,10 +109,3 @@ def outcome_of(ledger: Ledger, reason: EndReason, elapsed_seconds: float) -> Swe
         artifacts_folder=study.folder,
         elapsed_seconds=elapsed_seconds,
     )
-
-
-def best_of(trials: Sequence[Trial], goal: str) -> Trial | None:
-    """The complete trial of the best score; the earlier one among equals."""
-    sign = -1.0 if goal == "minimize" else 1.0
-    complete = [t for t in trials if t.state is TrialState.COMPLETE and t.score is not None]
-    return max(complete, key=lambda t: (sign * (t.score or 0.0), -t.number), default=None)

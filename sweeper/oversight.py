@@ -7,17 +7,21 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from sweeper.errands import carry_out
+from sweeper.limits import best_of
 from sweeper.listener import EndReason
 from trainer.errors import FailureKind
 
 if TYPE_CHECKING:
+    from sweeper.annotate import LiveAnnotations
     from sweeper.backups import Backups
     from sweeper.interrupt import Interrupts
     from sweeper.limits import Stopwatch
     from sweeper.session import Session
+    from sweeper.video import Filming
 
 REQUESTS_INTERVAL_SECONDS = 1.0
 DISK_INTERVAL_SECONDS = 5.0
+NOTES_INTERVAL_SECONDS = 30.0
 
 
 @dataclass(slots=True)
@@ -30,6 +34,8 @@ class Oversight:
         watch: how long this sitting has run.
         elapsed_before: how long earlier sittings have.
         backups: of the database, now and then.
+        annotations: notes and artifacts for the dashboard.
+        filming: of the best trial; None where nobody wants films.
     """
 
     session: Session
@@ -37,8 +43,11 @@ class Oversight:
     watch: Stopwatch
     elapsed_before: float
     backups: Backups
+    annotations: LiveAnnotations
+    filming: Filming | None = None
     _heard_at: float = field(default=-math.inf)
     _measured_at: float = field(default=-math.inf)
+    _described_at: float = field(default=-math.inf)
 
     def look_around(self) -> None:
         """Enforce limits, hear requests, keep the ledger moving.
@@ -50,8 +59,12 @@ class Oversight:
         session.ledger.tick()
         if self.interrupts.stop_now:
             session.end_now(EndReason.INTERRUPTED)
-        elif self.interrupts.stop:
+        elif self.interrupts.stop and session.ending is None:
             session.end(EndReason.INTERRUPTED)
+            if session.running:
+                session.listener.on_note(
+                    "Stopping: running trials finish their epoch and write a checkpoint; once more ends them at once."
+                )
         self._watch_trials()
         self._watch_budget()
         now = session.clock.monotonic()
@@ -63,6 +76,26 @@ class Oversight:
             self._measured_at = now
             self._watch_disk()
             self.backups.look(session.ledger.num_ended(), held=bool(session.held))
+            if self.filming is not None and not session.held:
+                self.filming.look(best_of(session.ledger.trials(), session.config.sweep.goal))
+        if now - self._described_at >= NOTES_INTERVAL_SECONDS and not session.held:
+            self._described_at = now
+            self.annotations.look(session.ledger.trials())
+
+    def film_the_best(self, *, in_a_hurry: bool) -> None:
+        """At the end of a sweep: its best trial is filmed, unless the sweep was stopped or cut short."""
+        if self.filming is None:
+            return
+        if in_a_hurry or self.session.held:
+            self.filming.close()
+            return
+        best = best_of(self.session.ledger.trials(), self.session.config.sweep.goal)
+        self.filming.finish(best, lambda: self.interrupts.stop)
+
+    def close(self) -> None:
+        """End what goes on beside the sweep."""
+        if self.filming is not None:
+            self.filming.close()
 
     def _watch_trials(self) -> None:
         session, sweep = self.session, self.session.config.sweep

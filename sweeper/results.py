@@ -45,6 +45,20 @@ def write_results(study: StoredStudy) -> Results:
     return Results(report, best)
 
 
+def refresh_dashboard(study: StoredStudy) -> None:
+    """Lists a study's artifacts for the dashboard again, unless a sweep runs, which does that by itself."""
+    from sweeper.annotate import annotate_trials
+    from sweeper.export import study_config
+    from sweeper.space import SearchSpace
+
+    lock = study.lock_info()
+    if lock is not None and lock.alive:
+        return
+    written = SearchSpace.from_config(study_config(study)).written
+    with study.engine.begin() as connection:
+        annotate_trials(connection, study, study.trials(), written)
+
+
 def write_report(study: StoredStudy, path: Path, *, refresh_seconds: int | None = None) -> Path:
     """Writes the report of a study, whole or not at all.
 

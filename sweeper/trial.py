@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 
     from trainer.config import Config
     from trainer.logs import RunLog
+    from trainer.recording import Recording
     from trainer.records import Directive, EnvironmentFacts, Evaluation, Progress, TrainResult
     from trainer.vector.base import VectorEnv
 
@@ -423,3 +424,17 @@ def evaluate_alone(
 
     seeded: dict[str, Any] = {} if seed is None else {"seed": seed}
     return trainer.evaluate(config, checkpoint, episodes=episodes, greedy=greedy, **seeded)
+
+
+def record_alone(
+    config: Config, checkpoint: Path, path: Path, *, episodes: int | None = None, **playing: Any
+) -> Recording:
+    """A film of a checkpoint's agent, in this process: `puffer-sweep video`.
+
+    Raises:
+        PufferError: see `trainer.record`.
+    """
+    import trainer
+
+    counted: dict[str, Any] = {} if episodes is None else {"episodes": episodes}
+    return trainer.record(config, checkpoint, path, **counted, **playing)

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sweeper.cli.options import complete_study, json_option, open_study, storage_option
-from sweeper.errors import SweepError
 from sweeper.folder import CONFIG_FILE, newest_checkpoint
-from trainer.errors import Place
+from sweeper.video import no_checkpoint
 
 if TYPE_CHECKING:
     from trainer.records import Evaluation
+
+_FILMED = 3
 
 
 @click.command("eval")
@@ -28,6 +29,12 @@ if TYPE_CHECKING:
 )
 @click.option("--seed", type=int, default=None, metavar="N", help="Seed of the episodes.")
 @click.option("--greedy", is_flag=True, help="Take the likeliest actions instead of sampling them.")
+@click.option(
+    "--video",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Film the first three of them, too, as MP4 (extra video).",
+)
 @json_option
 def command(
     what: str | None,
@@ -35,6 +42,7 @@ def command(
     number: int | None,
     episodes: int,
     seed: int | None,
+    video: Path | None,
     *,
     greedy: bool,
     as_json: bool,
@@ -46,7 +54,7 @@ def command(
 
     \b
     Examples:
-      puffer-sweep eval breakout --greedy
+      puffer-sweep eval breakout --greedy --video breakout.mp4
       puffer-sweep eval experiments/best-breakout-0001 --episodes 100
     """
     from sweeper.cli.train import prepare_threads
@@ -58,11 +66,15 @@ def command(
     config = config.override({"train.device": "auto"})
     prepare_threads(config)
 
-    from sweeper.trial import evaluate_alone
+    from sweeper.trial import evaluate_alone, record_alone
 
     result = evaluate_alone(config, checkpoint, episodes=episodes, seed=seed, greedy=greedy)
+    if video is not None:
+        seeded = {} if seed is None else {"seed": seed}
+        record_alone(config, checkpoint, video, episodes=min(_FILMED, episodes), greedy=greedy, **seeded)
     if as_json:
-        click.echo(json.dumps(evaluation_record(result, checkpoint), indent=2))
+        record = evaluation_record(result, checkpoint)
+        click.echo(json.dumps(record if video is None else {**record, "video": str(video)}, indent=2))
     else:
         low, high = (format_number(bound) for bound in result.interval)
         click.echo(f"{config.sweep.metric} {format_number(result.mean)} over {episodes} episodes", nl=False)
@@ -70,6 +82,8 @@ def command(
         if result.truncated_episodes:
             click.echo(f"{result.truncated_episodes} episodes were cut off before their end.")
         click.echo(f"checkpoint {checkpoint}")
+        if video is not None:
+            click.echo(f"video {video}")
 
 
 def find_checkpoint(what: str | None, storage: str, number: int | None) -> Path:
@@ -90,12 +104,7 @@ def find_checkpoint(what: str | None, storage: str, number: int | None) -> Path:
         folder = study.trial_folder(choose_trial(study, number).number)
     checkpoint = newest_checkpoint(folder)
     if checkpoint is None:
-        raise SweepError(
-            "There is no checkpoint here.",
-            place=Place(file=str(folder)),
-            rule="A sweep keeps the checkpoints of its best trials ([sweep] keep_checkpoints).",
-            remedy=f"Train it again: puffer-sweep train {folder / CONFIG_FILE}.",
-        )
+        raise no_checkpoint(folder)
     return checkpoint
 
 

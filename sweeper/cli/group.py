@@ -23,6 +23,7 @@ GROUPS: dict[str, dict[str, str]] = {
         "export": "Write the best config as a complete INI.",
         "confirm": "Train the leaders again with fresh seeds.",
         "compare": "Put several studies side by side.",
+        "video": "Film the best trial's agent, or another's.",
         "dashboard": "Open optuna-dashboard on a study.",
     },
     "One run": {

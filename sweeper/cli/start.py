@@ -57,7 +57,6 @@ def command(
       puffer-sweep start config/classic.ini --env-name CartPole-v1 --sweep.max-runs 40
       puffer-sweep start mine.ini --study night --train.total-timesteps 1e7
     """
-    from sweeper.extras import gather_extras
     from sweeper.loop import Sweep
     from sweeper.results import write_results
     from sweeper.store import open_store
@@ -65,7 +64,6 @@ def command(
     loaded = load(config, parse(ctx))
     name = study if study is not None else name_study(config, loaded)
     listener = make_listener(loaded, name, plain=plain, as_json=as_json)
-    extras, notes = gather_extras(loaded, storage)
     sweep = Sweep(
         loaded,
         storage,
@@ -73,11 +71,8 @@ def command(
         artifacts,
         listener=listener,
         command=("puffer-sweep", *sys.argv[1:]),
-        extras=extras,
     )
     with listener:
-        for note in notes:
-            listener.on_note(note)
         outcome = sweep.run()
     if outcome.reason == "deleted":
         if not as_json:
