@@ -10,6 +10,7 @@ from sweeper.clock import Clock, SystemClock
 from sweeper.extras import Extras, gather_extras
 from sweeper.interrupt import Interrupts
 from sweeper.launchers.make import make_launcher
+from sweeper.launchers.open_house import OpenHouse
 from sweeper.launchers.process_tree import kill_bearers
 from sweeper.listener import UNHURRIED, EndReason, Silence, SweepListener, SweepOutcome, SweepStart
 from sweeper.methods import make_method
@@ -124,6 +125,8 @@ class Sweep:
         study = store.create(spec)
         ledger = Ledger(study, self.clock, on_note=self.listener.on_note, cost=self.config.sweep.cost)
         kill_bearers(token, but=launcher.token)
+        if isinstance(launcher, OpenHouse):
+            launcher.open_door(study.folder, self.listener.on_note)
         began_at = self.clock.monotonic()
         try:
             session, oversight = open_session(self, store, ledger, launcher, assigner, self._interrupts)

@@ -51,6 +51,7 @@ class Running:
         watch: how long it has run.
         pause_at: agent steps at which it shall pause; None for its full length.
         interrupted: whether it was told to pause because the sweep stops or waits.
+        judged: whether the method has told it to pause. Where nobody has, the one that ran it had to leave.
     """
 
     slot: int
@@ -58,6 +59,7 @@ class Running:
     watch: Stopwatch
     pause_at: int | None
     interrupted: bool = False
+    judged: bool = False
 
 
 @dataclass(kw_only=True, slots=True)
@@ -278,7 +280,8 @@ class Session:
         verdict = self.method.judge(trial, self.ledger.trials())
         is_due = run.pause_at is not None and trial.agent_steps >= run.pause_at
         if verdict is Verdict.CONTINUE and is_due and trial.curve:
-            return Verdict.PAUSE
+            verdict = Verdict.PAUSE
+        run.judged = verdict is Verdict.PAUSE
         return verdict
 
     def _finish(self, event: Finished, run: Running) -> Trial:
@@ -293,7 +296,8 @@ class Session:
             return self._fail(event, run)
         uuid, cost, steps = event.uuid, event.cost_seconds, event.agent_steps
         if event.ending is Ending.PAUSED:
-            between = run.interrupted and (run.pause_at is None or steps < run.pause_at)
+            unasked = run.interrupted or not run.judged
+            between = unasked and (run.pause_at is None or steps < run.pause_at)
             state = TrialState.QUEUED if between else TrialState.PAUSED
             if between and self.ending is None:
                 self.waiting.append(uuid)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from sweeper.store import StoredStudy
     from sweeper.view.board import Board
     from sweeper.view.listeners import Listener
-    from trainer.config import Config
+    from trainer.config import Config, Override
 
 
 @click.command("start", cls=SettingsCommand)
@@ -33,6 +33,12 @@ if TYPE_CHECKING:
 @storage_option
 @artifacts_option
 @click.option("--study", metavar="NAME", help="Name of the study. [default: from CONFIG and its environment]")
+@click.option(
+    "--join",
+    is_flag=True,
+    help="Where a sweep runs on the study already, give it this process's slots as well.",
+)
+@click.option("--ray-address", metavar="ADDRESS", help="Run trials on this Ray cluster: auto, or HOST:PORT.")
 @plain_option
 @json_option
 @click.pass_context
@@ -42,7 +48,9 @@ def command(
     storage: str,
     artifacts: Path | None,
     study: str | None,
+    ray_address: str | None,
     *,
+    join: bool,
     plain: bool,
     as_json: bool,
 ) -> None:
@@ -56,13 +64,16 @@ def command(
       puffer-sweep start config/atari.ini
       puffer-sweep start config/classic.ini --env-name CartPole-v1 --sweep.max-runs 40
       puffer-sweep start mine.ini --study night --train.total-timesteps 1e7
+      puffer-sweep start mine.ini --study night --train.total-timesteps 1e7 --sweep.gpus 1 --join
     """
     from sweeper.loop import Sweep
     from sweeper.results import write_results
     from sweeper.store import open_store
 
-    loaded = load(config, parse(ctx))
+    loaded = load(config, (*parse(ctx), *on_ray(ray_address)))
     name = study if study is not None else name_study(config, loaded)
+    if join and join_running(loaded, storage, name, as_json=as_json):
+        return
     listener = make_listener(loaded, name, plain=plain, as_json=as_json)
     sweep = Sweep(
         loaded,
@@ -84,6 +95,32 @@ def command(
     results = write_results(stored)
     if not as_json:
         show_outcome(outcome, results, storage)
+
+
+def on_ray(address: str | None) -> tuple[Override, ...]:
+    """What `--ray-address` means in an INI."""
+    from trainer.config import parse_overrides
+
+    if address is None:
+        return ()
+    return parse_overrides(["--sweep.launcher", "ray", "--sweep.ray-address", address])
+
+
+def join_running(config: Config, storage: str, name: str, *, as_json: bool) -> bool:
+    """Join the sweep that runs on a study, until one of both ends; False if none runs."""
+    import json
+
+    from sweeper.clock import SystemClock
+    from sweeper.joining import join_sweep
+    from sweeper.view.board import clock_text
+
+    clock = SystemClock()
+
+    def say(text: str) -> None:
+        line = {"event": "note", "text": text}
+        click.echo(json.dumps(line) if as_json else f"{clock_text(clock.now())}  {text}")
+
+    return join_sweep(config, storage, name, say)
 
 
 def name_study(name: str, config: Config) -> str:

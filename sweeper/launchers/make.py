@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from sweeper.launchers.cores import SlotPlan, plan_slots, usable_cores
 from sweeper.launchers.gpus import usable_gpus
 from sweeper.launchers.local import LocalLauncher
+from sweeper.launchers.open_house import OpenHouse
 from sweeper.launchers.sharing import Sharing
 from trainer.errors import DeviceError, Place
 
@@ -26,6 +27,8 @@ PROCESS_BACKENDS = frozenset({"multiprocessing", "ray"})
 def make_launcher(config: Config, *, token: str | None = None, clock: Clock | None = None) -> Launcher:
     """The launcher that `[sweep] launcher` names, with as many slots as the config and the machine give.
 
+    Local slots are in an open house: others may join them.
+
     Raises:
         DeviceError: GPUs that are not there.
         MissingExtraError: Ray is asked for and not installed.
@@ -34,6 +37,15 @@ def make_launcher(config: Config, *, token: str | None = None, clock: Clock | No
         from sweeper.launchers.ray_cluster import RayLauncher
 
         return RayLauncher.from_config(config, clock=clock)
+    return OpenHouse(make_local_launcher(config, token=token, clock=clock), clock)
+
+
+def make_local_launcher(config: Config, *, token: str | None, clock: Clock | None) -> LocalLauncher:
+    """The slots of this process alone.
+
+    Raises:
+        DeviceError: GPUs that are not there.
+    """
     backend = _Backend(str(config.vec.backend).lower())
     return LocalLauncher(
         plan_for(config, backend.name),

@@ -8,18 +8,20 @@ nodes do not share this machine's folders, the newest checkpoint travels with th
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from sweeper.clock import Clock, SystemClock
+from sweeper.errors import SweepError
 from sweeper.folder import CURVE_FILE
 from sweeper.launchers.obituary import obituary
 from sweeper.launchers.ray_host import MARK_FILE, News, TrialHost
 from sweeper.launchers.worker_environment import python_path, thread_variables
 from sweeper.records import Assignment, Event, Finished, Reported, Verdict
-from trainer.errors import FailureKind, MissingExtraError, PufferError
+from trainer.errors import FailureKind, MissingExtraError, Place, PufferError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -61,6 +63,7 @@ class RayLauncher:
 
     Raises:
         MissingExtraError: Ray is not installed.
+        SweepError: no cluster answers at the address.
     """
 
     token = "ray"  # noqa: S105 - a mark, not a secret
@@ -83,9 +86,7 @@ class RayLauncher:
         self._ray: Any = ray
         self._owns_ray = not ray.is_initialized()
         if self._owns_ray:
-            ray.init(
-                address=address, log_to_driver=False, include_dashboard=False, logging_level=logging.ERROR
-            )
+            _connect(ray, address)
         self._cpus, self._gpus, self._most = cpus, gpus, num_slots
         self._shared_folders = shared_folders
         self._servant = servant
@@ -107,6 +108,7 @@ class RayLauncher:
         launcher = cls(
             cpus=1 if threads == "auto" else int(threads),
             num_slots=None if workers == "auto" else int(workers),
+            address=config.sweep.ray_address,
             clock=clock,
         )
         if not on_cpu and launcher.has_gpus():
@@ -276,6 +278,23 @@ class RayLauncher:
 
     def _drop(self, actor: _Actor) -> None:
         self._ray.kill(actor.handle, no_restart=True)
+
+
+def _connect(ray: Any, address: str | None) -> None:
+    # Ray takes a dashboard's settings only where it starts a cluster itself.
+    options: dict[str, Any] = {"address": address, "log_to_driver": False, "logging_level": logging.ERROR}
+    if address is None and "RAY_ADDRESS" not in os.environ:
+        options["include_dashboard"] = False
+    try:
+        ray.init(**options)
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        raise SweepError(
+            "No Ray cluster answers.",
+            place=Place(section="sweep", key="ray_address"),
+            value=address or os.environ.get("RAY_ADDRESS"),
+            rule=" ".join(str(error).split())[:300],
+            remedy="Start one with `ray start --head` and name it as HOST:6379, or leave the address out.",
+        ) from error
 
 
 def _files_to_send(assignment: Assignment) -> dict[str, bytes]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
+import os
+import threading
 import uuid
 import warnings
 from dataclasses import replace
@@ -11,9 +14,13 @@ import pytest
 from planted_config import planted_config
 from planted_worker import planned_epochs
 
-from sweeper.clock import VirtualClock
+from sweeper.clock import SystemClock, VirtualClock
+from sweeper.interrupt import Interrupts
 from sweeper.launchers.cores import SlotPlan
+from sweeper.launchers.guest import Guest
+from sweeper.launchers.invitation import read_invitation
 from sweeper.launchers.local import LocalLauncher
+from sweeper.launchers.open_house import OpenHouse
 from sweeper.launchers.simulated import Epoch, SimulatedLauncher
 from sweeper.records import Assignment, Ending, Finished, Observation, Reported, Started, Verdict
 from trainer.errors import FailureKind
@@ -48,8 +55,41 @@ def ray_address():
 RAY = [pytest.param(name, marks=pytest.mark.slow) for name in ("ray", "ray without shared folders")]
 
 
-@pytest.fixture(params=["local", "simulated", *RAY])
+@contextlib.contextmanager
+def open_house(folder):
+    """A launcher with one slot of its own and one of a guest, which lives in a thread of this process."""
+    own = LocalLauncher(SlotPlan((None,), 1), worker_module="planted_worker")
+    house = OpenHouse(own)
+    notes = []
+    house.open_door(folder, notes.append)
+    offered = LocalLauncher(SlotPlan((None,), 1), worker_module="planted_worker")
+    invitation = read_invitation(folder, os.getpid())
+    guests = []
+
+    def visit():
+        guest = Guest(
+            invitation, offered, cuda_available=False, clock=SystemClock(), on_note=lambda text: None
+        )
+        guests.append(guest)
+        guest.serve(Interrupts(offered.wake))
+        guest.close()
+
+    thread = threading.Thread(target=visit, daemon=True)
+    thread.start()
+    while house.slots < 2:
+        house.events(0.05)
+    yield house
+    house.close()
+    thread.join()
+    offered.close()
+
+
+@pytest.fixture(params=["local", "with a guest", "simulated", *RAY])
 def launcher(request):
+    if request.param == "with a guest":
+        with open_house(request.getfixturevalue("tmp_path") / "study") as made:
+            yield made
+        return
     if request.param.startswith("ray"):
         from sweeper.launchers.ray_cluster import RayLauncher
 

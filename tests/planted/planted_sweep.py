@@ -1,4 +1,7 @@
-"""A sweep over the pretending worker, as a process that can be killed. Arguments: folder, then settings."""
+"""A sweep over the pretending worker, as a process that can be killed. Arguments: folder, then settings.
+
+With `join` before them it is a guest in the sweep that runs there. SIGUSR1 lets an hour pass for the sweep's clock.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +13,11 @@ from pathlib import Path
 import psutil
 from planted_config import planted_config
 
+from sweeper.clock import SystemClock
+from sweeper.joining import join_sweep
 from sweeper.launchers.cores import SlotPlan
 from sweeper.launchers.local import LocalLauncher
+from sweeper.launchers.open_house import OpenHouse
 from sweeper.launchers.process_tree import bearers
 from sweeper.loop import Sweep
 from sweeper.records import TrialState
@@ -19,13 +25,41 @@ from sweeper.setup import process_token
 from sweeper.store import open_store
 
 
-def run_planted_sweep(folder, *settings, slots=3, **options):
-    config = planted_config(*settings)
-    storage = folder / "studies.db"
-    launcher = LocalLauncher(
-        SlotPlan((None,) * slots, 1), token=process_token(storage, "planted"), worker_module="planted_worker"
+class JumpingClock(SystemClock):
+    """The machine's clock, which can be told that this process has stood still."""
+
+    skipped = 0.0
+
+    def now(self):
+        return super().now() + self.skipped
+
+    def monotonic(self):
+        return super().monotonic() + self.skipped
+
+
+def planted_launcher(folder, slots, clock=None):
+    return LocalLauncher(
+        SlotPlan((None,) * slots, 1),
+        token=process_token(folder / "studies.db", "planted"),
+        worker_module="planted_worker",
+        clock=clock,
     )
-    return Sweep(config, storage, "planted", launcher=launcher, **options).run()
+
+
+def run_planted_sweep(folder, *settings, slots=3, clock=None, **options):
+    config = planted_config(*settings)
+    launcher = OpenHouse(planted_launcher(folder, slots, clock), clock)
+    return Sweep(config, folder / "studies.db", "planted", launcher=launcher, clock=clock, **options).run()
+
+
+def join_planted_sweep(folder, *settings, slots=1):
+    return join_sweep(
+        planted_config(*settings),
+        folder / "studies.db",
+        "planted",
+        lambda text: tell("guest", text),
+        planted_launcher(folder, slots),
+    )
 
 
 def study_in(folder):
@@ -73,4 +107,9 @@ if __name__ == "__main__":
     # As in a terminal's foreground: what starts the tests may have it ignore some of them, and that is inherited.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
-    tell(run_planted_sweep(Path(sys.argv[1]), *sys.argv[2:], listener=Lines()).reason)
+    clock = JumpingClock()
+    signal.signal(signal.SIGUSR1, lambda number, frame: setattr(clock, "skipped", 3600.0))
+    if sys.argv[1] == "join":
+        tell("joined", join_planted_sweep(Path(sys.argv[2]), *sys.argv[3:]))
+    else:
+        tell(run_planted_sweep(Path(sys.argv[1]), *sys.argv[2:], listener=Lines(), clock=clock).reason)

@@ -1,7 +1,8 @@
 """A worker that only pretends to train, and that fails on purpose: starts in a fraction of a second.
 
 What it does follows from the config: `env.fault` names a fault, `env.at` the epoch, `env.seconds` an epoch's
-length, `env.only` the trial that it befalls (-1: all), `env.once` whether a second attempt is spared.
+length, `env.only` the trial that it befalls (-1: all), `env.once` whether a second attempt is spared, `env.until` a
+file without which no trial gets beyond its first epoch.
 """
 
 from __future__ import annotations
@@ -69,6 +70,9 @@ class Pretender:
                     return finished
             time.sleep(epoch.seconds)
             channel.beat()
+            while number > 1 and "until" in env and not Path(env["until"]).exists():
+                time.sleep(0.01)
+                channel.beat()
             report = run.take(epoch)
             channel.send(report)
             verdict = channel.verdict(wait=report.wants_verdict)

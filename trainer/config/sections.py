@@ -211,7 +211,10 @@ class SweepKeys(Section):
     warm_start: Names = Field((), description="Studies whose trials inform this one.")
     enqueue: Names = Field((), description="INI files whose configs are tried first.")
     max_runs: Count = Field(100, description="Configurations to start in all, over every continuation.")
-    max_hours: Positive | None = Field(None, description="Wall-clock hours after which no trial is started.")
+    max_hours: Positive | None = Field(
+        None,
+        description="Wall-clock hours in all; then running trials are interrupted, and a larger budget resumes them.",
+    )
     max_cost_seconds: Positive | None = Field(None, description="Training seconds of all trials together.")
     max_suggestion_cost: Positive = Field(
         3600.0,
@@ -219,6 +222,10 @@ class SweepKeys(Section):
     )
     launcher: LauncherName = Field(
         "local", description="Where trials run: on this machine or on a Ray cluster."
+    )
+    ray_address: str | None = Field(
+        None,
+        description="Address of the Ray cluster, as in auto or 10.0.0.1:6379; None for one of this machine alone.",
     )
     workers: Count | Auto = Field(
         "auto", description="Trials side by side; auto is one per GPU slot, or what the CPU's cores allow."
