@@ -111,6 +111,22 @@ def test_gradients_flow_through_the_segment_but_not_across_episodes() -> None:
     assert reached[:, 1].tolist() == [False, False, False, True, True, True]
 
 
+@pytest.mark.parametrize("actions", [DISCRETE, CONTINUOUS])
+def test_a_separate_critic_shares_nothing_with_the_actor(actions) -> None:
+    settings = {"policy__separate_critic": True, "policy__hidden_size": 8, "policy__num_layers": 2}
+    agent = make_policy(config(**settings), VECTOR, actions)
+    scores, values, _ = agent.step(torch.randn(5, 3), ())
+    assert scores.shape == (5, make_distribution(actions).num_scores)
+    of_scores = torch.autograd.grad(
+        scores.sum(), list(agent.parameters()), allow_unused=True, retain_graph=True
+    )
+    of_values = torch.autograd.grad(values.sum(), list(agent.parameters()), allow_unused=True)
+    for by_scores, by_values in zip(of_scores, of_values, strict=True):
+        reaches = [gradient is not None and bool(gradient.any()) for gradient in (by_scores, by_values)]
+        assert sorted(reaches) == [False, True]
+    assert scores[:, : actions.width].abs().max() < 0.1
+
+
 def test_rnn_sizes_must_fit_the_policy() -> None:
     with pytest.raises(InfeasibleConfigError, match="128"):
         make_policy(config(base__rnn_name="LSTMWrapper", rnn__hidden_size=64), VECTOR, DISCRETE)

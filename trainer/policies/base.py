@@ -108,6 +108,11 @@ class Head(nn.Module):
 
     The last output is the value. Continuous actions have a mean per number and one log deviation per number
     that does not depend on the observation.
+
+    Args:
+        hidden_size: of what arrives; with `separate_value` of each half of it.
+        action_layout: of one agent.
+        separate_value: the value is read from a second half of as many numbers, the scores from the first.
     """
 
     adam_only = True
@@ -116,25 +121,38 @@ class Head(nn.Module):
     float32_only = True
     """Whatever the precision of the rest: values need more than the eight bits of bfloat16."""
 
-    def __init__(self, hidden_size: int, action_layout: ActionLayout) -> None:
+    def __init__(
+        self, hidden_size: int, action_layout: ActionLayout, *, separate_value: bool = False
+    ) -> None:
         super().__init__()
         self.continuous = action_layout.kind == "continuous"
         num_scores = action_layout.width if self.continuous else sum(action_layout.sizes)
         self.num_scores = num_scores
-        self.linear = nn.Linear(hidden_size, num_scores + 1)
-        with torch.no_grad():
-            # Nearly equal scores at first: exploration begins uniform. The value starts at its natural scale.
-            nn.init.orthogonal_(self.linear.weight[:num_scores], 0.01)
-            nn.init.orthogonal_(self.linear.weight[num_scores:], 1.0)
-            nn.init.zeros_(self.linear.bias)
+        # Nearly equal scores at first: exploration begins uniform. The value starts at its natural scale.
+        self.value: nn.Linear | None = None
+        if separate_value:
+            self.linear = nn.Linear(hidden_size, num_scores)
+            self.value = nn.Linear(hidden_size, 1)
+            initialise(self.linear, 0.01)
+            initialise(self.value, 1.0)
+        else:
+            self.linear = nn.Linear(hidden_size, num_scores + 1)
+            with torch.no_grad():
+                nn.init.orthogonal_(self.linear.weight[:num_scores], 0.01)
+                nn.init.orthogonal_(self.linear.weight[num_scores:], 1.0)
+                nn.init.zeros_(self.linear.bias)
         if self.continuous:
             self.log_deviation = nn.Parameter(torch.zeros(action_layout.width))
 
     def forward(self, hidden: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """(B, hidden_size) → scores (B, K), values (B,), both float32."""
-        output = self.linear(hidden.to(self.linear.weight.dtype)).float()
-        # One split has one node in the graph; two slices would each fill a gradient of the whole output.
-        scores, value_column = torch.split(output, [self.num_scores, 1], dim=1)
+        hidden = hidden.to(self.linear.weight.dtype)
+        if self.value is None:
+            # One split has one node in the graph; two slices would each fill a gradient of the whole output.
+            scores, value_column = torch.split(self.linear(hidden).float(), [self.num_scores, 1], dim=1)
+        else:
+            of_actor, of_critic = hidden.chunk(2, dim=1)
+            scores, value_column = self.linear(of_actor).float(), self.value(of_critic).float()
         values = value_column.squeeze(1)
         if self.continuous:
             log_deviation = self.log_deviation.float().clamp(*LOG_DEVIATION_BOUNDS).expand_as(scores)

@@ -33,8 +33,16 @@ class NarrowLinear(nn.Linear):
         return torch.addmm(self.bias, inputs, self.weight.t().contiguous())
 
 
+def _stack(widths: list[int], activation: type[nn.Module]) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for width, next_width in pairwise(widths):
+        kind = NarrowLinear if width <= NARROW_INPUT else nn.Linear
+        layers += [initialise(kind(width, next_width)), activation()]
+    return nn.Sequential(*layers)
+
+
 class Policy(nn.Module):
-    """Fully connected layers shared by actor and critic, and one head for both.
+    """Fully connected layers, shared by actor and critic or one stack for each, and a head.
 
     Dictionary and tuple observations come flattened to one float vector; bytes are scaled to [0, 1].
 
@@ -44,6 +52,8 @@ class Policy(nn.Module):
         num_layers: hidden layers, at least one.
         activation: relu, tanh, gelu or silu.
         normalize_observations: to mean 0 and deviation 1 by running statistics, which are part of the policy.
+        separate_critic: a stack of layers of its own for the value, of the same shape: where rewards are large, a
+            shared one is bent to the value's needs.
     """
 
     casts_inputs = True
@@ -57,6 +67,7 @@ class Policy(nn.Module):
         num_layers: int = 1,
         activation: str = "relu",
         normalize_observations: bool = False,
+        separate_critic: bool = False,
     ) -> None:
         super().__init__()
         if activation not in ACTIVATIONS:
@@ -66,17 +77,14 @@ class Policy(nn.Module):
                 value=activation,
                 rule=f"Valid are {', '.join(ACTIVATIONS)}",
             )
-        self.hidden_size = hidden_size
+        self.hidden_size = 2 * hidden_size if separate_critic else hidden_size
         self.scale = 1 / 255 if observation_layout.dtype == torch.uint8 else 1.0
         size = math.prod(observation_layout.shape)
         self.normaliser = ObservationNormaliser(size) if normalize_observations else None
         widths = [size] + [hidden_size] * num_layers
-        layers: list[nn.Module] = []
-        for width, next_width in pairwise(widths):
-            kind = NarrowLinear if width <= NARROW_INPUT else nn.Linear
-            layers += [initialise(kind(width, next_width)), ACTIVATIONS[activation]()]
-        self.layers = nn.Sequential(*layers)
-        self.head = Head(hidden_size, action_layout)
+        self.layers = _stack(widths, ACTIVATIONS[activation])
+        self.critic_layers = _stack(widths, ACTIVATIONS[activation]) if separate_critic else None
+        self.head = Head(hidden_size, action_layout, separate_value=separate_critic)
 
     def encode_observations(self, observations: torch.Tensor) -> torch.Tensor:
         """(B, *O) → (B, hidden_size)."""
@@ -84,8 +92,9 @@ class Policy(nn.Module):
         if self.normaliser is not None:
             flat = self.normaliser(flat)
         flat = flat.to(cast("nn.Linear", self.layers[0]).weight.dtype)
-        hidden: torch.Tensor = self.layers(flat if self.scale == 1.0 else flat * self.scale)
-        return hidden
+        flat = flat if self.scale == 1.0 else flat * self.scale
+        hidden: torch.Tensor = self.layers(flat)
+        return hidden if self.critic_layers is None else torch.cat([hidden, self.critic_layers(flat)], dim=1)
 
     def decode_actions(self, hidden: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """(B, hidden_size) → scores (B, K), values (B,)."""
