@@ -6,28 +6,37 @@ import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
-from trainer.acceleration import choose_paths, compilation_faults_explained
+from trainer.acceleration import compilation_faults_explained
 from trainer.checkpoint import Checkpoint, fit_or_raise, load_checkpoint, save_checkpoint
 from trainer.config import dump_config, resolve
+from trainer.cuda.memory import device_memory_error
+from trainer.cuda.rollout import EpisodeSums
 from trainer.device import choose_device, describe_device, torch_settings
 from trainer.errors import CheckpointError, EnvironmentFault, MemoryExhaustedError, NotFiniteError, Place
-from trainer.metrics import UsageMeter, finite_only, phase_metrics, summarise_episodes
-from trainer.optimizers import make_optimizer, set_learning_rate
-from trainer.policies import ObservationNormaliser, make_compute, make_distribution, make_policy
-from trainer.ppo.buffer import RolloutBuffer
+from trainer.metrics import (
+    UsageMeter,
+    finite_only,
+    phase_metrics,
+    read_once,
+    summarise_episodes,
+    summarise_sums,
+)
+from trainer.optimizers import set_learning_rate
+from trainer.parts import make_parts
+from trainer.policies import ObservationNormaliser
 from trainer.ppo.schedule import learning_rate_at, prio_beta_at
-from trainer.ppo.update import Coefficients, Learner, Plan, is_finite
+from trainer.ppo.update import UPDATE_NAMES, health_numbers
 from trainer.records import Directive, EnvironmentFacts, Progress, RunStatus, TrainResult
 from trainer.vector import make_vector, probe
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from trainer.config import Config
+    from trainer.config import Config, TrainSection
     from trainer.records import OnHeartbeat, OnProgress
     from trainer.vector.base import VectorEnv
 
@@ -63,7 +72,7 @@ def train(
         config = resolve(config, probe(config), device.type == "cuda").config
     own_vector = vector is None
     with (
-        _memory_faults_explained(),
+        _memory_faults_explained(config.train, device),
         compilation_faults_explained(config.train),
         torch_settings(config.train, device),
     ):
@@ -78,8 +87,14 @@ def train(
                 folder=None if folder is None else Path(folder),
                 on_heartbeat=on_heartbeat or _stay_silent,
             )
-            trainer.begin(None if resume_from is None else Path(resume_from))
-            return trainer.run(on_progress or _go_on)
+            is_sound = False
+            try:
+                trainer.begin(None if resume_from is None else Path(resume_from))
+                result = trainer.run(on_progress or _go_on)
+                is_sound = True
+                return result
+            finally:
+                trainer.parts.release(broken=not is_sound)
         finally:
             if own_vector:
                 vector.close()
@@ -121,72 +136,14 @@ class Trainer:
     ) -> None:
         settings = config.train
         self.config, self.vector, self.device, self.folder = config, vector, device, folder
-        horizon, batch_size = _number(settings.bptt_horizon), _number(settings.batch_size)
-        # Whole rounds of all agents: a batch size that is no multiple of agents x horizon is rounded up.
-        rounds = -(-batch_size // (vector.num_agents * horizon))
-        self.batch_steps = rounds * vector.num_agents * horizon
+        self.parts = make_parts(config, vector, device, on_heartbeat)
+        memory = self.parts.memory
+        self.agent, self.compute, self.optimizer = memory.agent, memory.compute, memory.optimizer
+        self.buffer, self.coefficients, self.generator = memory.buffer, memory.coefficients, memory.generator
+        self.collector, self.learner = self.parts.collector, self.parts.learner
+        self.batch_steps = self.parts.batch_steps
         self.num_epochs = max(1, settings.total_timesteps // self.batch_steps)
         self.total_agent_steps = self.num_epochs * self.batch_steps
-        self.generator = torch.Generator(device).manual_seed(settings.seed)
-        self.agent = make_policy(config, vector.observation_layout, vector.action_layout).to(device)
-        self.distribution = make_distribution(vector.action_layout)
-        self.optimizer = make_optimizer(config, self.agent)
-        self.compute = make_compute(self.agent, settings.precision)
-        paths = choose_paths(settings, self.compute.agent, self.distribution, vector)
-        if paths.one_thread:
-            torch.set_num_threads(1)
-        self.collector = paths.make_collector(
-            vector,
-            self.compute.agent,
-            self.distribution,
-            horizon=horizon,
-            rounds=rounds,
-            generator=self.generator,
-            on_step=on_heartbeat,
-        )
-        self.buffer = RolloutBuffer.allocate(
-            horizon,
-            rounds * vector.num_agents,
-            vector.observation_layout,
-            self.distribution,
-            self.agent.initial_state(1, device),
-            device,
-            offload=settings.cpu_offload,
-        )
-        plan = Plan(
-            num_minibatches=max(1, settings.update_epochs * self.batch_steps // settings.minibatch_size),
-            minibatch_segments=settings.minibatch_size // horizon,
-            piece_segments=max(1, min(settings.minibatch_size, settings.max_minibatch_size) // horizon),
-            max_grad_norm=settings.max_grad_norm,
-            prioritised=settings.prio_alpha > 0,
-        )
-        self.learner = Learner(
-            self.agent,
-            self.compute,
-            self.distribution,
-            self.optimizer,
-            plan,
-            generator=self.generator,
-            on_minibatch=on_heartbeat,
-            backpropagate=paths.backpropagate,
-        )
-        self.coefficients = Coefficients(
-            *(
-                torch.tensor(value, device=device)
-                for value in (
-                    settings.gamma,
-                    settings.gae_lambda,
-                    settings.vtrace_rho_clip,
-                    settings.vtrace_c_clip,
-                    settings.clip_coef,
-                    settings.vf_coef,
-                    settings.vf_clip_coef,
-                    settings.ent_coef,
-                    settings.prio_alpha,
-                    settings.prio_beta0,
-                )
-            )
-        )
         self.normalisers = [m for m in self.agent.modules() if isinstance(m, ObservationNormaliser)]
         self.usage = UsageMeter(device)
         self.counters = _Counters()
@@ -204,7 +161,7 @@ class Trainer:
         checkpoint = load_checkpoint(resume_from)
         fit_or_raise(self.agent, checkpoint.agent, resume_from)
         try:
-            self.optimizer.load_state_dict(checkpoint.optimizer)
+            self.parts.load_optimizer(checkpoint.optimizer)
             self.generator.set_state(checkpoint.random["run"])
             torch.set_rng_state(checkpoint.random["cpu"])
             if self.device.type == "cuda" and "cuda" in checkpoint.random:
@@ -262,20 +219,32 @@ class Trainer:
         episodes, seconds = self.collector.collect(self.buffer)
         learning_began = time.perf_counter()
         measured = self.learner.update(self.buffer, self.coefficients)
-        losses = measured.read()
-        learned = time.perf_counter()
         for normaliser in self.normalisers:
             normaliser.take_in(self.buffer.observations)
-        live_steps = int(self.buffer.live.sum())
-        self._check_health(losses, live_steps)
+        numbers = read_once(
+            measured=measured.numbers(),
+            health=health_numbers(self.buffer.live, self.learner.parameters),
+            episodes=episodes.sums if isinstance(episodes, EpisodeSums) else None,
+        )
+        learned = time.perf_counter()
+        seconds.settle()
+        losses = dict(zip(UPDATE_NAMES, numbers["measured"], strict=True))
+        live_steps, is_healthy = int(numbers["health"][0]), numbers["health"][1] == 1.0
+        self._check_health(losses, live_steps, weights_are_finite=is_healthy)
 
         total_seconds = time.perf_counter() - began
         counters.epoch += 1
         counters.agent_steps += live_steps
         counters.uptime_seconds += total_seconds
-        score, metrics = summarise_episodes(episodes, self.config.sweep.metric)
+        if isinstance(episodes, EpisodeSums):
+            score, metrics = summarise_sums(episodes.names, numbers["episodes"], self.config.sweep.metric)
+        else:
+            score, metrics = summarise_episodes(episodes, self.config.sweep.metric)
         metrics |= {f"losses/{name}": value for name, value in losses.items()}
-        metrics |= phase_metrics(seconds, learned - learning_began, total_seconds)
+        # Where the rollout runs on the device, the host was through with it long before the device.
+        metrics |= phase_metrics(
+            seconds, min(learned - learning_began, learned - began - seconds.total()), total_seconds
+        )
         metrics |= self.usage.measure(time.process_time() - processor_began, total_seconds)
         metrics["learning_rate"] = learning_rate
         return Progress(
@@ -289,12 +258,12 @@ class Trainer:
             metrics=finite_only(metrics),
         )
 
-    def _check_health(self, losses: dict[str, float], live_steps: int) -> None:
+    def _check_health(self, losses: dict[str, float], live_steps: int, *, weights_are_finite: bool) -> None:
         if live_steps == 0:
             raise EnvironmentFault("No agent took a step in a whole epoch: every row was marked as absent.")
         wrong = [name for name, value in losses.items() if value - value != 0.0]
         if not wrong:
-            if is_finite(self.learner.parameters):
+            if weights_are_finite:
                 return
             wrong = ["the policy's weights"]
         raise NotFiniteError(
@@ -333,6 +302,7 @@ class Trainer:
             "seed": self.config.train.seed,
             "steps_per_second": counters.agent_steps / max(counters.uptime_seconds, 1e-9),
             "peak_memory_bytes": _peak_memory_bytes(self.device),
+            "steps": self.parts.describe(),
         }
         return TrainResult(
             status=status,
@@ -342,11 +312,6 @@ class Trainer:
             checkpoint=self.newest_checkpoint,
             facts=facts,
         )
-
-
-def _number(setting: Any) -> int:
-    assert isinstance(setting, int), "the config is resolved"
-    return setting
 
 
 def _peak_memory_bytes(device: torch.device) -> int:
@@ -361,16 +326,12 @@ def _peak_memory_bytes(device: torch.device) -> int:
 
 
 @contextmanager
-def _memory_faults_explained() -> Iterator[None]:
+def _memory_faults_explained(settings: TrainSection, device: torch.device) -> Iterator[None]:
     """Turn every way of running out of memory into one error that says what to lower."""
     try:
         yield
     except torch.OutOfMemoryError as error:
-        raise MemoryExhaustedError(
-            "The device has run out of memory.",
-            on_device=True,
-            remedy="Lower train.max_minibatch_size, or set train.cpu_offload to keep observations outside.",
-        ) from error
+        raise device_memory_error(error, settings, device) from error
     except MemoryError as error:
         raise _host_memory_error() from error
     except RuntimeError as error:

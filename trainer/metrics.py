@@ -10,7 +10,7 @@ import psutil
 import torch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from trainer.ppo.rollout import Episodes, PhaseSeconds
 
@@ -49,6 +49,34 @@ def summarise_episodes(episodes: Episodes, metric: str) -> tuple[float | None, d
         return None, metrics
     metrics["environment/score"] = score
     return score, metrics
+
+
+def summarise_sums(
+    names: Sequence[str], sums: Sequence[float], metric: str
+) -> tuple[float | None, dict[str, float]]:
+    """`summarise_episodes` from sums: the number of episodes, of their returns and lengths, and of each report."""
+    number = sums[0]
+    if number == 0:
+        return None, {"environment/num_episodes": 0.0}
+    named = zip(("episode_return", "episode_length", *names), sums[1:], strict=True)
+    means = {name: total / number for name, total in named if math.isfinite(total)}
+    score = means.get(metric, means.get("episode_return") if metric == "score" else None)
+    metrics = {"environment/num_episodes": number}
+    metrics |= {f"environment/{name}": mean for name, mean in means.items()}
+    if score is not None:
+        metrics["environment/score"] = score
+    return score, metrics
+
+
+def read_once(**named: torch.Tensor | None) -> dict[str, list[float]]:
+    """The numbers of several tensors, flat, with one wait for the device; nothing for None."""
+    present = {name: tensor.flatten() for name, tensor in named.items() if tensor is not None}
+    numbers = torch.cat([tensor.to(torch.float64) for tensor in present.values()]).tolist()
+    read, first = {}, 0
+    for name, tensor in present.items():
+        read[name] = numbers[first : first + len(tensor)]
+        first += len(tensor)
+    return read
 
 
 def phase_metrics(seconds: PhaseSeconds, learn: float, total: float) -> dict[str, float]:

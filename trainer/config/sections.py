@@ -97,6 +97,9 @@ class TrainSection(Section):
     torch_deterministic: Flag = Field(
         True, description="Only deterministic CUDA kernels: repeatable, a bit slower."
     )
+    tf32: Flag = Field(
+        True, description="On CUDA, let float32 products round their inputs to TF32: quicker, ten bits."
+    )
     cpu_offload: Flag = Field(
         False, description="Keep the observation buffer in host memory to save GPU memory."
     )

@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from trainer.errors import MemoryExhaustedError
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from trainer.config import TrainSection
     from trainer.ppo.buffer import RolloutBuffer
 
 GIBIBYTE = 1 << 30
@@ -40,17 +43,44 @@ def peak_bytes(device: torch.device) -> int:
     return torch.cuda.max_memory_reserved(device)
 
 
-def explain_shortage(error: BaseException, allocated_bytes: int | None, total_bytes: int | None) -> str:
-    """One sentence about a failed allocation: what was wanted, what was taken, what there is."""
-    wanted = re.search(r"allocate ([0-9.]+ [KMGT]iB)", str(error))
+def device_memory_error(
+    error: torch.OutOfMemoryError, settings: TrainSection, device: torch.device
+) -> MemoryExhaustedError:
+    """What to say of a failed allocation: what was wanted, what was taken, which setting to lower."""
+    taken: int | None = None
+    total: int | None = None
+    if device.type == "cuda":
+        # The failed run's tensors are still held by the traceback: what is counted here is what it had.
+        taken = torch.cuda.memory_allocated(device)
+        total = torch.cuda.get_device_properties(device).total_memory
+    return MemoryExhaustedError(
+        explain_shortage(str(error), taken, total), on_device=True, remedy=remedy_for(settings)
+    )
+
+
+def explain_shortage(message: str, taken_bytes: int | None, total_bytes: int | None) -> str:
+    """One sentence about a failed allocation, from PyTorch's message and the allocator's counts."""
+    wanted = re.search(r"allocate ([0-9.]+ [KMGT]iB)", message)
     sentence = "The device has run out of memory"
     if wanted:
-        sentence += f": {wanted.group(1)} more were asked for"
-        if allocated_bytes is not None:
-            sentence += f" where {allocated_bytes / GIBIBYTE:.2f} GiB were in use by this run"
+        sentence += f": {wanted.group(1)} were asked for"
+        if taken_bytes is not None:
+            sentence += f" while this process held {taken_bytes / GIBIBYTE:.2f} GiB"
     if total_bytes is not None:
         sentence += f" (the device has {total_bytes / GIBIBYTE:.1f} GiB)"
     return f"{sentence}."
+
+
+def remedy_for(settings: TrainSection) -> str:
+    """The settings to lower, those that cost nothing but time first."""
+    below = min(settings.minibatch_size, settings.max_minibatch_size)
+    ways = [f"lower train.max_minibatch_size below {below}, so that minibatches are learnt in pieces"]
+    if not settings.cpu_offload:
+        ways.append("set train.cpu_offload to keep the observations in host memory")
+    ways.append("lower vec.num_envs or train.bptt_horizon")
+    ways.append("run fewer trials on this GPU (sweep.trials_per_gpu)")
+    sentence = "; or ".join(ways)
+    return f"{sentence[0].upper()}{sentence[1:]}."
 
 
 def buffer_bytes(buffer: RolloutBuffer) -> tuple[int, int]:

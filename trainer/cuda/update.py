@@ -6,14 +6,14 @@ to minibatch lies in tensors that stay where they are, so that one captured grap
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from trainer.cuda.advantage import advantages_by_scan
 from trainer.ppo.loss import LOSS_NAMES, LossCoefficients, normalise_advantages
 from trainer.ppo.prioritise import draw_segments, importance_weights, segment_probabilities
-from trainer.ppo.update import Piece, UpdateStats, explained_variance, piece_gradients
+from trainer.ppo.update import Piece, PieceGradients, UpdateStats, explained_variance, piece_gradients
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from trainer.policies.precision import Compute
     from trainer.policies.sampling import ActionDistribution
     from trainer.ppo.buffer import RolloutBuffer
-    from trainer.ppo.update import Coefficients, PieceGradients, Plan
+    from trainer.ppo.update import Coefficients, Plan
 
 
 class StaticUpdate:
@@ -232,3 +232,16 @@ class StaticLearner:
             )
         static.dealt.copy_(deck[:count].sort().values)
         return deck[count:]
+
+
+def differentiate_through(
+    loss_function: Callable[..., tuple[torch.Tensor, ...]],
+) -> Callable[..., PieceGradients]:
+    """`piece_gradients` by a loss with a graph: `piece_loss`, or a compiled form of it."""
+
+    def differentiate(*arguments: Any) -> PieceGradients:
+        loss, parts, ratios, values = loss_function(*arguments)
+        # A compiled function may hand out the same memory again the next time.
+        return PieceGradients((loss,), (torch.ones_like(loss),), parts.clone(), ratios, values)
+
+    return differentiate

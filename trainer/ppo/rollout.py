@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from trainer.ppo.images import put_observations
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -24,6 +26,13 @@ class PhaseSeconds:
     environment: float = 0.0
     forward: float = 0.0
     copy: float = 0.0
+
+    def settle(self) -> None:
+        """Called once the device has been waited for, for clocks that are the device's."""
+
+    def total(self) -> float:
+        """All phases together."""
+        return self.environment + self.forward + self.copy
 
 
 @dataclass(slots=True)
@@ -217,18 +226,24 @@ class Collector:
     ) -> tuple[torch.Tensor, float]:
         rows, step = self._rows(group), self._steps_taken[group]
         resets = self.resets[rows]
+        observations = batch.observations
+        if step < self.num_steps:
+            t, columns = self._place(group, step)
+            place = buffer.observations[t, columns]
+            put_observations(observations, place)
+            # Where they lie in the buffer is the order that the agent computes with best.
+            observations = place if place.device == observations.device else observations
         actions, scores, values, state, next_state = self.act_function(
             self.agent,
             self.distribution,
-            batch.observations,
+            observations,
             tuple(part[rows] for part in self.state),
             resets,
             noise,
         )
         forwarded = time.perf_counter()
         if step < self.num_steps:
-            t, columns = self._place(group, step)
-            self._write(buffer, t, columns, batch.observations, actions, scores, values, resets, state)
+            self._write(buffer, t, columns, actions, scores, values, resets, state)
         else:
             self._early[group].append(
                 _Early(
@@ -253,14 +268,12 @@ class Collector:
         buffer: RolloutBuffer,
         t: int,
         columns: slice,
-        observations: torch.Tensor,
         actions: torch.Tensor,
         scores: torch.Tensor,
         values: torch.Tensor,
         resets: torch.Tensor,
         state: State,
     ) -> None:
-        buffer.observations[t, columns] = observations
         buffer.actions[t, columns] = actions
         buffer.scores[t, columns] = scores
         buffer.values[t, columns] = values
@@ -344,11 +357,11 @@ class Collector:
             if step >= self.num_steps:
                 continue
             t, columns = self._place(group, step)
+            put_observations(taken.observations, buffer.observations[t, columns])
             self._write(
                 buffer,
                 t,
                 columns,
-                taken.observations,
                 taken.actions,
                 taken.scores,
                 taken.values,

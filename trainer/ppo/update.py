@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from trainer.ppo.advantage import compute_advantages
+from trainer.ppo.images import choose_segments
 from trainer.ppo.loss import (
     LOSS_NAMES,
     LossCoefficients,
@@ -81,12 +82,17 @@ class UpdateStats:
     grad_norm: torch.Tensor
     explained_variance: torch.Tensor
 
+    def numbers(self) -> torch.Tensor:
+        """All of it side by side, in the order of `UPDATE_NAMES`."""
+        return torch.cat([self.losses, self.grad_norm.reshape(1), self.explained_variance.reshape(1)])
+
     def read(self) -> dict[str, float]:
         """All of it as numbers, with one wait for the device."""
-        values = torch.cat(
-            [self.losses, self.grad_norm.reshape(1), self.explained_variance.reshape(1)]
-        ).tolist()
-        return dict(zip((*LOSS_NAMES, "grad_norm", "explained_variance"), values, strict=True))
+        return dict(zip(UPDATE_NAMES, self.numbers().tolist(), strict=True))
+
+
+UPDATE_NAMES = (*LOSS_NAMES, "grad_norm", "explained_variance")
+"""What `UpdateStats` holds."""
 
 
 class Piece(NamedTuple):
@@ -352,8 +358,8 @@ def take_observations(buffer: RolloutBuffer, columns: torch.Tensor) -> torch.Ten
     """The observations of some segments, (T, M, *O), on the device of the rest of the buffer."""
     observations = buffer.observations
     if observations.device == columns.device:
-        return observations.index_select(1, columns)
-    return observations.index_select(1, columns.to(observations.device)).to(columns.device)
+        return choose_segments(observations, columns)
+    return choose_segments(observations, columns.to(observations.device)).to(columns.device)
 
 
 def clip_gradients(parameters: Sequence[torch.Tensor], max_norm: float) -> torch.Tensor:
@@ -369,10 +375,11 @@ def clip_gradients(parameters: Sequence[torch.Tensor], max_norm: float) -> torch
     return torch.tensor(length)
 
 
-def is_finite(parameters: Sequence[torch.Tensor]) -> bool:
-    """Whether all weights are finite; waits for the device once."""
+def health_numbers(live: torch.Tensor, parameters: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Live steps of a batch, and 1 where all weights are finite; both on the device, float64 (2,)."""
     # A sum of squares is finite only where every term is (weights near float32's limit are lost anyway).
-    return bool(torch.stack([parameter.detach().square().sum() for parameter in parameters]).isfinite().all())
+    squares = torch.stack([parameter.detach().square().sum() for parameter in parameters])
+    return torch.stack([live.sum(dtype=torch.float64), squares.isfinite().all().to(torch.float64)])
 
 
 def explained_variance(values: torch.Tensor, returns: torch.Tensor, live: torch.Tensor) -> torch.Tensor:
