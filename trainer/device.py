@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from contextlib import contextmanager
+import warnings
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 import torch
@@ -58,14 +59,18 @@ def torch_settings(settings: TrainSection, device: torch.device) -> Iterator[Non
         torch.backends.cudnn.deterministic,
         torch.backends.cudnn.benchmark,
     )
+    products = torch.get_float32_matmul_precision()
+    convolutions = torch.backends.cudnn.allow_tf32
     workspace = os.environ.get("CUBLAS_WORKSPACE_CONFIG")
     cuda_devices = [device] if device.type == "cuda" else []
+    quiet = _known_kernels_quiet() if device.type == "cuda" else nullcontext()
     try:
         if settings.num_threads != "auto" and settings.num_threads != threads:
             torch.set_num_threads(settings.num_threads)
         if device.type == "cuda":
             _set_kernels(deterministic=settings.torch_deterministic)
-        with torch.random.fork_rng(devices=cuda_devices), large_blocks_kept():
+            _set_tf32("high" if settings.tf32 else "highest", settings.tf32)
+        with quiet, torch.random.fork_rng(devices=cuda_devices), large_blocks_kept():
             torch.manual_seed(settings.seed)
             yield
     finally:
@@ -75,10 +80,33 @@ def torch_settings(settings: TrainSection, device: torch.device) -> Iterator[Non
             torch.use_deterministic_algorithms(flags[0], warn_only=flags[1])
             torch.utils.deterministic.fill_uninitialized_memory = flags[2]  # type: ignore[attr-defined]
             torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = flags[3:]
+            _set_tf32(products, convolutions)
             if workspace is None:
                 os.environ.pop("CUBLAS_WORKSPACE_CONFIG", None)
             else:
                 os.environ["CUBLAS_WORKSPACE_CONFIG"] = workspace
+
+
+def _set_tf32(products: str, convolutions: bool) -> None:  # noqa: FBT001 - passed on by place
+    with warnings.catch_warnings():
+        # The settings' older form, which sets the newer one along: readers of either find them consistent.
+        warnings.simplefilter("ignore")
+        torch.set_float32_matmul_precision(products)
+        torch.backends.cudnn.allow_tf32 = convolutions
+
+
+@contextmanager
+def _known_kernels_quiet() -> Iterator[None]:
+    """No warnings about kernels that PyTorch does not call deterministic, and that are so as they are used here.
+
+    Sums along rows too short to be split among blocks, and additions to places that no two threads share.
+    """
+    with warnings.catch_warnings():
+        for kernel in ("cumsum_cuda_kernel", "scatter_add_cuda_kernel"):
+            warnings.filterwarnings(
+                "ignore", message=f"{kernel} does not have a deterministic implementation"
+            )
+        yield
 
 
 def _set_kernels(*, deterministic: bool) -> None:

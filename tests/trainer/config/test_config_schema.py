@@ -32,6 +32,7 @@ PAGE = {
         "device": "auto",
         "seed": 42,
         "torch_deterministic": True,
+        "tf32": True,
         "cpu_offload": False,
         "precision": "float32",
         "compile": False,
