@@ -37,7 +37,7 @@ class PixelConvolution(nn.Conv2d):
 
 def _as_dense(observations: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
     # Channels last pays in training (a third faster and more in bfloat16); in the small batches of a rollout
-    # the conversion costs what it saves.
+    # turning them round costs what it saves, unless they already lie so.
     if torch.is_grad_enabled():
         return observations.to(dtype, memory_format=torch.channels_last)
     return observations.to(dtype)
@@ -53,6 +53,8 @@ class Convolutional(nn.Module):
     """
 
     casts_inputs = True
+    prefers_channels_last = True
+    """On the CPU the rollout buffer keeps the images in that order."""
 
     def __init__(
         self, observation_layout: ObservationLayout, action_layout: ActionLayout, *, hidden_size: int = 512

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from trainer.ppo.advantage import Transitions
+from trainer.ppo.images import allocate_images
 
 if TYPE_CHECKING:
     from trainer.policies.base import State
@@ -58,6 +59,7 @@ class RolloutBuffer:
         device: torch.device,
         *,
         offload: bool = False,
+        channels_last: bool = False,
     ) -> RolloutBuffer:
         """Memory for `num_segments` segments of `horizon` steps.
 
@@ -69,6 +71,7 @@ class RolloutBuffer:
             state: an agent's state of any number of rows, for its shapes.
             device: of everything but offloaded observations.
             offload: keep the observations in pinned host memory.
+            channels_last: how images (C, H, W) lie in memory; no other observations do.
         """
         shape = (horizon, num_segments)
         pinned = offload and device.type == "cuda"
@@ -79,13 +82,19 @@ class RolloutBuffer:
         def flags() -> torch.Tensor:
             return torch.zeros(shape, dtype=torch.bool, device=device)
 
-        return RolloutBuffer(
-            observations=torch.zeros(
+        if channels_last:
+            observations = allocate_images(
+                shape, layout.shape, layout.dtype, torch.device("cpu") if offload else device
+            )
+        else:
+            observations = torch.zeros(
                 (*shape, *layout.shape),
                 dtype=layout.dtype,
                 device="cpu" if offload else device,
                 pin_memory=pinned,
-            ),
+            )
+        return RolloutBuffer(
+            observations=observations,
             actions=torch.zeros((*shape, distribution.width), dtype=distribution.dtype, device=device),
             scores=torch.zeros((*shape, distribution.num_scores), device=device),
             values=floats(),
