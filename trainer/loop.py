@@ -217,6 +217,8 @@ class Trainer:
 
         self.compute.refresh()
         episodes, seconds = self.collector.collect(self.buffer)
+        if settings.reward_clip is not None:
+            self.buffer.rewards.clamp_(-settings.reward_clip, settings.reward_clip)
         learning_began = time.perf_counter()
         measured = self.learner.update(self.buffer, self.coefficients)
         for normaliser in self.normalisers:

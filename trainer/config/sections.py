@@ -146,6 +146,10 @@ class TrainSection(Section):
     gae_lambda: Fraction = Field(
         0.90, description="Weight of longer returns in the advantage (GAE's lambda)."
     )
+    reward_clip: Positive | None = Field(
+        None,
+        description="Rewards are clipped to plus or minus this before they are learnt from; scores never are.",
+    )
     clip_coef: NotNegative = Field(
         0.2, description="How far the policy's ratio may move before PPO clips it."
     )
