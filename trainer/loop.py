@@ -13,7 +13,7 @@ import torch
 from trainer.acceleration import compilation_faults_explained
 from trainer.checkpoint import Checkpoint, fit_or_raise, load_checkpoint, save_checkpoint
 from trainer.config import dump_config, resolve
-from trainer.cuda.memory import device_memory_error
+from trainer.cuda.memory import device_memory_error, respect_share
 from trainer.cuda.rollout import EpisodeSums
 from trainer.device import choose_device, describe_device, torch_settings
 from trainer.errors import CheckpointError, EnvironmentFault, MemoryExhaustedError, NotFiniteError, Place
@@ -66,6 +66,7 @@ def train(
         TrainingError: it ended badly; checkpoints written before remain.
     """
     device = choose_device(config.train.device)
+    respect_share(device)
     config = config.override({"train.device": str(device)}) if config.train.device == "auto" else config
     is_open_ended = "auto" in (config.vec.backend, config.vec.num_workers, config.vec.batch_size)
     if vector is None and is_open_ended:

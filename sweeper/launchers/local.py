@@ -197,7 +197,8 @@ class LocalLauncher:
 
     def _spawn(self, slot: _Slot) -> WorkerProcess:
         token = f"{self._token}/{slot.index}"
-        environment = worker_environment(self._plan.num_threads, slot.gpu, token)
+        trials_on_gpu = self._plan.gpus.count(slot.gpu)
+        environment = worker_environment(self._plan.num_threads, slot.gpu, token, trials_on_gpu)
 
         def hear(worker: WorkerProcess, kind: str, content: Any) -> None:
             self._inbox.put((slot, worker, kind, content))

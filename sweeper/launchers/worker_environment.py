@@ -9,10 +9,20 @@ from sweeper.launchers.gpus import device_name
 from sweeper.launchers.process_tree import TOKEN_VARIABLE
 
 
-def worker_environment(num_threads: int, gpu: int | None, token: str) -> dict[str, str]:
+SHARE_VARIABLE = "PUFFER_SWEEP_DEVICE_SHARE"
+"""The share of its GPU's memory that a process may take; the trainer reads it before it allocates."""
+
+USABLE_SHARE = 0.95
+"""Of a GPU's memory, divided among the trials on it; the driver's own part of each process needs the rest."""
+
+
+def worker_environment(
+    num_threads: int, gpu: int | None, token: str, trials_on_gpu: int = 1
+) -> dict[str, str]:
     """The environment of a local worker.
 
-    A GPU is named here, before CUDA starts, so that each worker sees its own as cuda:0.
+    A GPU is named here, before CUDA starts, so that each worker sees its own as cuda:0. Of several trials on one GPU
+    each gets its share of the memory, so that a greedy one fails alone.
     """
     environment = {
         **os.environ,
@@ -23,6 +33,8 @@ def worker_environment(num_threads: int, gpu: int | None, token: str) -> dict[st
     if gpu is not None:
         environment["CUDA_VISIBLE_DEVICES"] = device_name(gpu)
         environment["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
+        if trials_on_gpu > 1:
+            environment[SHARE_VARIABLE] = f"{USABLE_SHARE / trials_on_gpu:.4f}"
     return environment
 
 

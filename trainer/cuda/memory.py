@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,17 @@ if TYPE_CHECKING:
     from trainer.ppo.buffer import RolloutBuffer
 
 GIBIBYTE = 1 << 30
+
+
+SHARE_VARIABLE = "PUFFER_SWEEP_DEVICE_SHARE"
+"""Names the share of the device's memory that this process may take: set by whoever starts several on one."""
+
+
+def respect_share(device: torch.device) -> None:
+    """Keep to the share that this process was started with, if it was given one."""
+    share = os.environ.get(SHARE_VARIABLE)
+    if share is not None and device.type == "cuda":
+        limit_share(device, float(share))
 
 
 def limit_share(device: torch.device, share: float) -> None:

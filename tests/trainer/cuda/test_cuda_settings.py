@@ -58,3 +58,20 @@ def test_the_buffer_knows_its_size() -> None:
     assert observations == 7 * 6 * 12
     # Actions of eight bytes, two scores, four floats, four flags and one state a segment.
     assert rest == 7 * 6 * (8 + 2 * 4 + 4 * 4 + 4) + 6 * 5 * 4
+
+
+def test_the_launcher_and_the_trainer_speak_of_the_same_share(monkeypatch) -> None:
+    from sweeper.launchers.worker_environment import SHARE_VARIABLE, worker_environment
+    from trainer.cuda import memory
+
+    assert SHARE_VARIABLE == memory.SHARE_VARIABLE
+    alone = worker_environment(1, 0, "token")
+    shared = worker_environment(1, 0, "token", trials_on_gpu=4)
+    assert SHARE_VARIABLE not in alone
+    assert 0.2 < float(shared[SHARE_VARIABLE]) < 0.25
+    limited = []
+    monkeypatch.setattr(memory, "limit_share", lambda device, share: limited.append(share))
+    monkeypatch.setenv(SHARE_VARIABLE, shared[SHARE_VARIABLE])
+    memory.respect_share(torch.device("cpu"))
+    memory.respect_share(torch.device("cuda", 0))
+    assert limited == [float(shared[SHARE_VARIABLE])]
