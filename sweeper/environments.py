@@ -1,20 +1,12 @@
-"""Which environments there are: those our config files name, and those that installed packages register."""
+"""Which environments there are: those our config files name, and all that installed packages know."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from importlib.util import find_spec
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from sweeper.trial import environments_here
 from trainer.config import files
-
-_MODULES = {
-    "atari": ("ale_py", "atari"),
-    "procgen": ("procgen2", "procgen"),
-    "envpool": ("envpool", "envpool"),
-    "minigrid": ("minigrid", "minigrid"),
-}
-_HIDDEN_PREFIXES = ("phys2d/", "tabular/", "GymV21", "GymV26", "ALE/")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,32 +29,18 @@ class KnownEnvironment:
 def list_environments() -> list[KnownEnvironment]:
     """All environments by package and name; imports Gymnasium and what registers itself with it."""
     found: dict[tuple[str, str], KnownEnvironment] = {}
+    missing: dict[str, str] = {}
+    for listed in environments_here():
+        extra = listed.extra or ""
+        if not listed.names:
+            missing[listed.package] = extra
+        for name in listed.names:
+            found[listed.package, name.lower()] = KnownEnvironment(listed.package, name, extra=extra)
     for folder in (Path("config"), files.shipped_folder()):
         for listing in files.list_configs(folder):
+            package = listing.package or ""
             for name in listing.env_names:
-                package = listing.package or ""
-                known = KnownEnvironment(package, name, str(listing.path), _missing_extra(package))
-                found.setdefault((package, name.lower()), known)
-    for package, name in (*_registered(), *_atari_games()):
-        found.setdefault((package, name.lower()), KnownEnvironment(package, name))
+                key = (package, name.lower())
+                known = found.get(key) or KnownEnvironment(package, name, extra=missing.get(package, ""))
+                found[key] = known if known.config else replace(known, config=str(listing.path))
     return sorted(found.values(), key=lambda environment: (environment.package, environment.name.lower()))
-
-
-def _missing_extra(package: str) -> str:
-    module, extra = _MODULES.get(package, ("", ""))
-    return extra if module and find_spec(module) is None else ""
-
-
-def _registered() -> list[tuple[str, str]]:
-    import gymnasium
-
-    ids = [name for name in gymnasium.registry if not name.startswith(_HIDDEN_PREFIXES)]
-    return [("gymnasium", name) for name in ids]
-
-
-def _atari_games() -> list[tuple[str, str]]:
-    if find_spec("ale_py") is None:
-        return []
-    from ale_py import roms
-
-    return [("atari", name) for name in roms.get_all_rom_ids()]

@@ -8,14 +8,18 @@ import click
 
 from sweeper.cli.options import json_option
 
+_MOST_NAMES = 150
+"""Of one package, where no pattern was given."""
+
 
 @click.command("envs")
 @click.argument("pattern", required=False, default="")
 @json_option
 def command(pattern: str, *, as_json: bool) -> None:
-    r"""List environments: those with a config of their own and all that the installed packages register.
+    r"""List environments: those with a config of their own and all that the installed packages know.
 
-    PATTERN keeps names (or packages) that contain it, in any case.
+    PATTERN keeps names (or packages) that contain it, in any case. An environment of your own needs no
+    listing: its env_name is my_module:make_env.
 
     \b
     Examples:
@@ -34,7 +38,7 @@ def command(pattern: str, *, as_json: bool) -> None:
     from rich.columns import Columns
     from rich.console import Console
 
-    console = Console(highlight=False)
+    console = Console(highlight=False, markup=False)
     groups: dict[tuple[str, str], list[str]] = {}
     for environment in found:
         groups.setdefault((environment.package, environment.extra), []).append(
@@ -45,6 +49,12 @@ def command(pattern: str, *, as_json: bool) -> None:
         console.print(
             f"  needs pip install 'puffer-sweep[{extra}]'" if extra else f"  {len(names)}", style="dim"
         )
-        console.print(Columns(names, padding=(0, 2)))
+        if pattern or len(names) <= _MOST_NAMES:
+            console.print(Columns(names, padding=(0, 2)))
+        else:
+            shown = [name for name in names if name.endswith("*")]
+            if shown:
+                console.print(Columns(shown, padding=(0, 2)))
+            console.print(f"puffer-sweep envs {package} lists them all.", style="dim")
         console.print()
     console.print("* has a config: puffer-sweep start NAME", style="dim")

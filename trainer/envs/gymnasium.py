@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import warnings
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -44,8 +45,10 @@ _REGISTRARS = {
     "MiniGrid-": ("minigrid", "minigrid"),
     "BabyAI-": ("minigrid", "minigrid"),
 }
-# What `gymnasium.make` needs for its own environments: module of the entry point → our extra.
-_EXTRAS = {"box2d": "box2d", "mujoco": "mujoco"}
+# What `gymnasium.make` needs for its own environments: part of the entry point → (module, our extra).
+_EXTRAS = {"box2d": ("Box2D", "box2d"), "mujoco": ("mujoco", "mujoco")}
+_UNLISTED = ("ALE/", "phys2d/", "tabular/", "GymV21", "GymV26")
+_FIRST_MUJOCO_VERSION = 4
 # Settings of `gymnasium.make` itself, beside those of the environment's constructor.
 _MAKE_KEYS = ("max_episode_steps",)
 # Vector environments on JAX, which would have to be compiled at every start.
@@ -53,12 +56,43 @@ _VECTORS_LEFT_ASIDE = ("gymnasium.envs.phys2d", "gymnasium.envs.tabular")
 _CARTPOLE = "gymnasium.envs.classic_control.cartpole:CartPoleEnv"
 
 
+def _load_creator(entry_point: str | Callable[..., Any]) -> Callable[..., Any]:
+    """What makes an environment, imported without what other packages have to say of their own age.
+
+    Where warnings are errors, that of SWIG's types would end the interpreter while Box2D is imported.
+    """
+    if not isinstance(entry_point, str):
+        return entry_point
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        creator: Callable[..., Any] = load_env_creator(entry_point)
+    return creator
+
+
 def registered_ids() -> list[str]:
-    """Every id that can be made by name, of the packages that are installed."""
+    """Every id that can be made by name, as far as their packages are installed or Gymnasium's own.
+
+    Without ALE's games, which are the package atari's, what only JAX could make, wrappers of other libraries,
+    and MuJoCo's environments of before its own Python package.
+    """
     for module, _ in _REGISTRARS.values():
         if importlib.util.find_spec(module) is not None:
             importlib.import_module(module)
-    return sorted(gymnasium.registry)
+    return sorted(
+        spec.id
+        for spec in gymnasium.registry.values()
+        if not spec.id.startswith(_UNLISTED)
+        and not (".mujoco" in str(spec.entry_point) and (spec.version or 0) < _FIRST_MUJOCO_VERSION)
+    )
+
+
+def missing_extra(name: str) -> str | None:
+    """The extra that a registered id needs and that is not installed."""
+    entry_point = str(gymnasium.registry[name].entry_point)
+    for part, (module, extra) in _EXTRAS.items():
+        if f".{part}" in entry_point and importlib.util.find_spec(module) is None:
+            return extra
+    return None
 
 
 def find_spec(name: str) -> EnvSpec:
@@ -109,7 +143,7 @@ class GymnasiumRecipe(Recipe):
         entry_point = self._spec().entry_point
         assert entry_point is not None
         try:
-            creator = load_env_creator(entry_point) if isinstance(entry_point, str) else entry_point
+            creator = _load_creator(entry_point)
         except (ImportError, gymnasium.error.DependencyNotInstalled) as error:
             raise self._missing(error) from error
         keys = constructor_keys(creator)
@@ -122,8 +156,7 @@ class GymnasiumRecipe(Recipe):
         entry_point = self._spec().vector_entry_point
         if entry_point is None or str(entry_point).startswith(_VECTORS_LEFT_ASIDE):
             return False
-        creator = load_env_creator(entry_point) if isinstance(entry_point, str) else entry_point
-        keys = constructor_keys(creator)
+        keys = constructor_keys(_load_creator(entry_point))
         return keys is None or all(key in keys for key in self.values)
 
     def make_env(self, render_mode: str | None = None) -> gymnasium.Env[Any, Any]:
@@ -149,7 +182,7 @@ class GymnasiumRecipe(Recipe):
 
     def _missing(self, error: Exception) -> MissingExtraError | EnvironmentMakeError:
         entry_point = str(self._spec().entry_point)
-        for part, extra in _EXTRAS.items():
+        for part, (_, extra) in _EXTRAS.items():
             if f".{part}" in entry_point:
                 return MissingExtraError(extra, extra=extra, purpose=f"{self.name} and its kind")
         return EnvironmentMakeError(f"{self.name} needs a package that is not installed: {error}.")
@@ -166,7 +199,9 @@ class GymnasiumRecipe(Recipe):
 
     def make_filmed(self) -> tuple[Shard, Callable[[], Any] | None, float]:
         """One environment that draws itself, its picture and its speed; no picture where it cannot draw."""
-        creator = load_env_creator(str(self._spec().entry_point))
+        entry_point = self._spec().entry_point
+        assert entry_point is not None
+        creator = _load_creator(entry_point)
         if "rgb_array" not in getattr(creator, "metadata", {}).get("render_modes", ()):
             return self.make_shard(1), None, 15.0
         env = self.make_env("rgb_array")

@@ -4,46 +4,39 @@ from __future__ import annotations
 
 import fnmatch
 import importlib.util
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-from trainer.errors import MissingExtraError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """One package's environments.
+    """Environments of one package.
 
     Attributes:
         package: as in `[base] package`.
-        names: as in `[base] env_name`, sorted; those that match.
-        missing: what to install where the package is not there, else None.
+        names: as in `[base] env_name`, sorted; those that match. What is missing may not know them.
+        extra: which extra of puffer-sweep they need first, None where they can be made as things are.
     """
 
     package: str
     names: tuple[str, ...]
-    missing: str | None = None
+    extra: str | None = None
 
 
 def list_environments(pattern: str | None = None) -> tuple[Listed, ...]:
-    """Every environment that can be named here, by package.
+    """Every environment that can be named here, by package and by what is missing.
 
     Args:
         pattern: with `*`, `?` or `[`, a shell pattern; else a part of the name, or a whole package's name.
             Without regard to capitals; matched against `name` and `package/name`.
     """
     found = []
-    for package, names_of in _LISTS.items():
-        try:
-            names, missing = names_of(), None
-        except MissingExtraError as error:
-            names, missing = [], error.remedy
-        chosen = tuple(sorted(name for name in names if _matches(pattern, package, name)))
-        if chosen or (missing is not None and (pattern is None or pattern.lower() == package)):
-            found.append(Listed(package, chosen, missing))
+    for package, groups_of in _LISTS.items():
+        for extra, names in groups_of().items():
+            chosen = tuple(sorted(name for name in names if _matches(pattern, package, name)))
+            unknown = not names and (pattern is None or pattern.lower() == package)
+            if chosen or unknown:
+                found.append(Listed(package, chosen, extra))
     return tuple(found)
 
 
@@ -56,40 +49,53 @@ def _matches(pattern: str | None, package: str, name: str) -> bool:
     return wanted == package or wanted in full
 
 
-def _atari() -> list[str]:
+def _installed(module: str) -> bool:
+    return importlib.util.find_spec(module) is not None
+
+
+def _atari() -> _Groups:
+    if not _installed("ale_py"):
+        return {"atari": []}
     from trainer.envs.atari import game_names
 
-    return game_names()
+    return {None: game_names()}
 
 
-def _envpool() -> list[str]:
+def _envpool() -> _Groups:
+    if not _installed("envpool"):
+        return {"envpool": []}
     from trainer.envs.envpool import environment_names
 
-    return environment_names()
+    return {None: environment_names()}
 
 
-def _gymnasium() -> list[str]:
-    from trainer.envs.gymnasium import registered_ids
+def _gymnasium() -> _Groups:
+    from trainer.envs.gymnasium import missing_extra, registered_ids
 
-    # ALE's games are the package atari's; the others of a prefix are what only JAX could make.
-    return [name for name in registered_ids() if not name.startswith(("ALE/", "phys2d/", "tabular/"))]
+    groups: dict[str | None, list[str]] = {}
+    for name in registered_ids():
+        groups.setdefault(missing_extra(name), []).append(name)
+    if not _installed("minigrid"):
+        groups["minigrid"] = []
+    return groups
 
 
-def _ocean() -> list[str]:
+def _ocean() -> _Groups:
     from trainer.envs.ocean.recipe import ENVIRONMENTS
 
-    return list(ENVIRONMENTS)
+    return {None: list(ENVIRONMENTS)}
 
 
-def _procgen() -> list[str]:
-    if importlib.util.find_spec("procgen") is None:
-        raise MissingExtraError("procgen", extra="procgen", purpose="Procgen environments")
+def _procgen() -> _Groups:
     from trainer.envs.procgen import GAMES
 
-    return list(GAMES)
+    return {None if _installed("procgen") else "procgen": list(GAMES)}
 
 
-_LISTS: dict[str, Callable[[], list[str]]] = {
+_Groups = Mapping[str | None, Sequence[str]]
+"""Names by the extra that they need first."""
+
+_LISTS: dict[str, Callable[[], _Groups]] = {
     "atari": _atari,
     "envpool": _envpool,
     "gymnasium": _gymnasium,

@@ -44,7 +44,7 @@ def _leaves(space: spaces.Space[Any], environment: str) -> list[_Leaf]:
         elif isinstance(part, spaces.Tuple):
             for index, inner in enumerate(part.spaces):
                 visit(inner, (*path, index))
-        elif not isinstance(part, spaces.Text):
+        elif not _is_text(part):
             shape = _flat_shape(part, environment)
             start = found[-1].stop if found else 0
             name = "/".join(str(step) for step in path)
@@ -54,6 +54,11 @@ def _leaves(space: spaces.Space[Any], environment: str) -> list[_Leaf]:
     if not found:
         raise EnvironmentMakeError(f"{environment} has an observation without numbers.", value=str(space))
     return found
+
+
+def _is_text(space: spaces.Space[Any]) -> bool:
+    """Also of other packages' own kinds, as MiniGrid's missions."""
+    return isinstance(space, spaces.Text) or (space.dtype is not None and np.dtype(space.dtype).kind == "U")
 
 
 def _flat_shape(space: spaces.Space[Any], environment: str) -> tuple[int, ...]:

@@ -7,16 +7,14 @@ import importlib.util
 import numpy as np
 import pytest
 
+from trainer import load_config, train
 from trainer.envs.procgen import GAMES, ProcgenRecipe
 from trainer.envs.shard import Slots
 
-needs_procgen = pytest.mark.skipif(
-    importlib.util.find_spec("procgen") is None, reason="the extra procgen is not installed"
-)
 needs_envpool = pytest.mark.skipif(
     importlib.util.find_spec("envpool") is None, reason="the extra envpool is not installed"
 )
-pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
+pytestmark = pytest.mark.filterwarnings("ignore")
 
 
 def play(recipe, steps=60, seed=3, num_threads=2):
@@ -45,7 +43,7 @@ def play(recipe, steps=60, seed=3, num_threads=2):
     return seen[0]
 
 
-@needs_procgen
+@pytest.mark.procgen
 @pytest.mark.parametrize("game", GAMES)
 def test_all_sixteen_games_of_procgen_play_and_repeat(game):
     assert len(GAMES) == 16
@@ -55,7 +53,36 @@ def test_all_sixteen_games_of_procgen_play_and_repeat(game):
     assert play(recipe, num_threads=1)[-1].tolist() == played[-1].tolist()
 
 
+@pytest.mark.procgen
+@pytest.mark.parametrize("mode", ["hard", "exploration"])
+def test_settings_reach_procgen(mode):
+    """Another mode shows other levels, and one level is one level."""
+    easy = play(ProcgenRecipe("coinrun", {}), steps=1)[0]
+    other = play(ProcgenRecipe("coinrun", {"distribution_mode": mode}), steps=1)[0]
+    assert not np.array_equal(easy, other)
+    single = play(ProcgenRecipe("coinrun", {"num_levels": 1, "start_level": 7}), steps=1)[0]
+    assert (single == single[0]).all()
+
+
+@pytest.mark.procgen
+def test_the_config_trains_on_procgen():
+    """The shipped file, a few steps of it: what a user starts is what is tested."""
+    settings = {
+        "train.device": "cpu",
+        "vec.num_envs": 8,
+        "train.batch_size": 128,
+        "train.bptt_horizon": 16,
+        "train.minibatch_size": 64,
+        "train.max_minibatch_size": 64,
+        "train.total_timesteps": 256,
+        "train.update_epochs": 1,
+    }
+    result = train(load_config("procgen").override(settings))
+    assert result.agent_steps == 256
+
+
 @needs_envpool
+@pytest.mark.slow
 @pytest.mark.parametrize("task", ["CartPole-v1", "Pendulum-v1", "Breakout-v5"])
 def test_envpool_plays_and_repeats(task):
     from trainer.envs.envpool import EnvpoolRecipe

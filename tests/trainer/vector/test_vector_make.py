@@ -207,6 +207,19 @@ def test_what_is_here_can_be_listed_and_searched():
     assert list_environments("no such thing") == ()
 
 
+def test_what_lacks_a_package_is_listed_with_its_extra(monkeypatch):
+    here = importlib.util.find_spec
+    gone = {"Box2D", "mujoco", "minigrid", "procgen", "envpool"}
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name in gone else here(name))
+    by_extra = {(one.package, one.extra): one.names for one in list_environments()}
+    assert "LunarLander-v3" in by_extra["gymnasium", "box2d"]
+    assert "Ant-v5" in by_extra["gymnasium", "mujoco"]
+    assert "coinrun" in by_extra["procgen", "procgen"]
+    assert by_extra["envpool", "envpool"] == ()
+    assert "LunarLander-v3" not in by_extra["gymnasium", None]
+    assert "CartPole-v1" in by_extra["gymnasium", None]
+
+
 def test_nearest_ignores_capitals():
     assert nearest("cartpole-V1", ["CartPole-v1", "Other"]) == ["CartPole-v1"]
 
