@@ -1,9 +1,12 @@
-"""What the sweep itself costs, without any training.
+"""What the sweep itself costs.
 
-Usage: python benchmarks/orchestration.py [-o FILE.json]
+Usage: python benchmarks/orchestration.py [--only loop,growth,status,idle] [-o FILE.json]
 
-A simulated launcher on a virtual clock, a real SQLite database: seconds of the loop per trial with 50 reports, events
-per second that one process bears, and what `status` needs on a study of 5,000 trials.
+loop    a simulated launcher on a virtual clock and a real SQLite database: seconds of the loop per trial with 50
+        reports of 20 metrics, events per second that one process bears
+growth  the same over 2,000 trials: whether a trial late in a study costs more, in time or in memory, than an early one
+status  what `status` and `list` need on a study of 5,000 trials, and the whole command from the shell
+idle    real workers, real (short) training: how long a slot stands between the end of a trial and the start of the next
 """
 
 from __future__ import annotations
@@ -12,18 +15,25 @@ import argparse
 import json
 import os
 import platform
+import statistics
+import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import psutil
 from optuna.distributions import FloatDistribution
 
 from sweeper.clock import SystemClock, VirtualClock
+from sweeper.launchers.cores import SlotPlan
+from sweeper.launchers.local import LocalLauncher
 from sweeper.launchers.simulated import Epoch, SimulatedLauncher
+from sweeper.listener import Silence
 from sweeper.loop import Sweep
-from sweeper.provenance import code_folder, git_commit, machine_facts
-from sweeper.records import Observation, TrialState
+from sweeper.provenance import code_folder, git_commit, machine_facts, versions
+from sweeper.records import Finished, Observation, Started, TrialState
 from sweeper.store import open_store
 from sweeper.store.ledger import Ledger
 from trainer.config import load_config_file, parse_overrides
@@ -31,7 +41,7 @@ from trainer.config import load_config_file, parse_overrides
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from sweeper.records import Assignment
+    from sweeper.records import Assignment, Event, Trial
 
 ROOT = Path(__file__).parents[1]
 NUM_REPORTS = 50
@@ -72,6 +82,84 @@ def measure_loop(folder: Path, num_trials: int, num_slots: int, method: str) -> 
     }
 
 
+class Milestones(Silence):
+    """Process time and memory whenever another quarter of the trials has ended."""
+
+    def __init__(self, num_trials: int) -> None:
+        self._quarter = num_trials // 4
+        self._ended = 0
+        self._cpu, self._wall = time.process_time(), time.perf_counter()
+        self.quarters: list[dict[str, float]] = []
+
+    def on_finished(self, trial: Trial) -> None:
+        del trial
+        self._ended += 1
+        if self._ended % self._quarter == 0:
+            cpu, wall = time.process_time(), time.perf_counter()
+            self.quarters.append(
+                {
+                    "cpu_seconds_per_trial": (cpu - self._cpu) / self._quarter,
+                    "seconds_per_trial": (wall - self._wall) / self._quarter,
+                    "memory_mb": psutil.Process().memory_info().rss / 2**20,
+                }
+            )
+            self._cpu, self._wall = cpu, wall
+
+
+def measure_growth(folder: Path, num_trials: int) -> dict[str, object]:
+    """Time and memory per quarter of a long sweep."""
+    config = load_config_file(
+        ROOT / "config" / "classic.ini",
+        overrides=parse_overrides(
+            ["--sweep.max-runs", str(num_trials), "--sweep.method", "random", "--sweep.pruner", "none"]
+        ),
+    )
+    clock, listener = VirtualClock(), Milestones(num_trials)
+    launcher = SimulatedLauncher(8, clock, rising)
+    Sweep(config, folder / "growth.db", "measured", launcher=launcher, clock=clock, listener=listener).run()
+    return {"num_trials": num_trials, "quarters": listener.quarters}
+
+
+class StoppedLauncher(LocalLauncher):
+    """Notes when trials end and begin; each slot's worker is known by its pid."""
+
+    def __init__(self, num_slots: int) -> None:
+        super().__init__(SlotPlan((None,) * num_slots, 1))
+        self.idle_seconds: list[float] = []
+        self._workers: dict[str, int] = {}
+        self._ended_at: dict[int, float] = {}
+
+    def events(self, timeout_seconds: float) -> list[Event]:
+        events = super().events(timeout_seconds)
+        now = time.perf_counter()
+        for event in events:
+            if isinstance(event, Finished):
+                self._ended_at[self._workers[event.uuid]] = now
+            elif isinstance(event, Started):
+                self._workers[event.uuid] = event.pid
+                if (ended_at := self._ended_at.pop(event.pid, None)) is not None:
+                    self.idle_seconds.append(now - ended_at)
+        return events
+
+
+def measure_idle(folder: Path, num_trials: int, method: str) -> dict[str, object]:
+    """Milliseconds between the end of a trial and the start of the next in the same slot."""
+    settings = ["--sweep.max-runs", str(num_trials), "--sweep.method", method, "--sweep.pruner", "none"]
+    settings += ["--train.device", "cpu", "--train.total-timesteps", "20480"]
+    config = load_config_file(ROOT / "config" / "ocean" / "bandit.ini", overrides=parse_overrides(settings))
+    launcher = StoppedLauncher(2)
+    Sweep(config, folder / f"idle-{method}.db", "measured", launcher=launcher).run()
+    gaps = sorted(1000.0 * seconds for seconds in launcher.idle_seconds)
+    return {
+        "num_trials": num_trials,
+        "num_slots": 2,
+        "gaps": len(gaps),
+        "median_ms": statistics.median(gaps),
+        "p95_ms": gaps[int(0.95 * (len(gaps) - 1))],
+        "most_ms": gaps[-1],
+    }
+
+
 def measure_status(folder: Path, num_trials: int) -> dict[str, float]:
     """Seconds to look at a study of many trials of 50 observations."""
     path = folder / "studied.db"
@@ -96,31 +184,55 @@ def measure_status(folder: Path, num_trials: int) -> dict[str, float]:
     info_seconds = time.perf_counter() - began
     began = time.perf_counter()
     loaded = len(store.open("measured").trials())
+    all_seconds = time.perf_counter() - began
+    began = time.perf_counter()
+    words = [sys.executable, "-m", "sweeper.cli", "status", "measured", "--plain", "--storage", str(path)]
+    subprocess.run(words, check=True, stdout=subprocess.DEVNULL)
     return {
         "num_trials": loaded,
         "info_seconds": info_seconds,
-        "all_trials_seconds": time.perf_counter() - began,
+        "all_trials_seconds": all_seconds,
+        "command_seconds": time.perf_counter() - began,
         "database_mb": path.stat().st_size / 2**20,
     }
 
 
+PARTS = ("loop", "growth", "status", "idle")
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("-o", "--output", type=Path)
+    parser.add_argument("--only", default=",".join(PARTS), help="parts to measure, comma-separated")
     parser.add_argument("--trials", type=int, default=300)
+    parser.add_argument("--growth-trials", type=int, default=2000)
     parser.add_argument("--status-trials", type=int, default=5000)
+    parser.add_argument("--idle-trials", type=int, default=40)
     asked = parser.parse_args()
+    parts = asked.only.split(",")
+    result: dict[str, object] = {
+        "machine": machine_facts(),
+        "python": platform.python_version(),
+        "versions": versions(),
+        "commit": git_commit(code_folder()),
+        "load_average": os.getloadavg()[0],
+    }
+    if asked.output is not None and asked.output.exists():
+        result = {**json.loads(asked.output.read_text(encoding="utf-8")), **result}
     with tempfile.TemporaryDirectory() as text:
         folder = Path(text)
-        result = {
-            "machine": machine_facts(),
-            "python": platform.python_version(),
-            "commit": git_commit(code_folder()),
-            "load_average": os.getloadavg()[0],
-            "loop_random": measure_loop(folder, asked.trials, 64, "random"),
-            "loop_tpe": measure_loop(folder, asked.trials, 8, "tpe"),
-            "status": measure_status(folder, asked.status_trials),
-        }
+        if "loop" in parts:
+            result["loop_random"] = measure_loop(folder, asked.trials, 64, "random")
+            result["loop_tpe"] = measure_loop(folder, asked.trials, 8, "tpe")
+        if "growth" in parts:
+            result["growth"] = measure_growth(folder, asked.growth_trials)
+        if "status" in parts:
+            result["status"] = measure_status(folder, asked.status_trials)
+        if "idle" in parts:
+            result["idle_tpe"] = measure_idle(folder, asked.idle_trials, "tpe")
+            result["idle_thaw"] = measure_idle(folder, asked.idle_trials, "thaw")
     text = json.dumps(result, indent=2)
     print(text)
     if asked.output is not None:

@@ -55,10 +55,10 @@ def catch_up(session: Session) -> None:
 
     A `stop` that was meant for a sweep that has since ended must not end this one.
     """
-    for request in session.ledger.requests():
+    for request in session.ledger.inbox.read():
         stale = request.kind is RequestKind.STOP
         answer = "The sweep had already ended." if stale else carry_out(session, request)
-        session.ledger.answer(request, answer)
+        session.ledger.inbox.answer(request, answer)
 
 
 def extend(ledger: Ledger, max_runs: int | None, more: int) -> int:

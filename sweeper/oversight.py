@@ -70,8 +70,8 @@ class Oversight:
         now = session.clock.monotonic()
         if now - self._heard_at >= REQUESTS_INTERVAL_SECONDS:
             self._heard_at = now
-            for request in session.ledger.requests():
-                session.ledger.answer(request, carry_out(session, request))
+            for request in session.ledger.inbox.hear():
+                session.ledger.inbox.answer(request, carry_out(session, request))
         if now - self._measured_at >= DISK_INTERVAL_SECONDS:
             self._measured_at = now
             self._watch_disk()

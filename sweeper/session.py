@@ -326,7 +326,10 @@ class Session:
         trial = self.ledger.trial(uuid)
         attempts = int(str(trial.attributes.get("attempts", 1)))
         retryable = kind in RETRYABLE
-        if retryable and (run.interrupted or self.disk.is_full()):
+        if retryable and self.disk.is_full():
+            self.hold(self.disk.sentence())
+            run.interrupted = True
+        if retryable and run.interrupted:
             # Not the trial's fault: it is continued, and that does not count as an attempt.
             if self.ending is None:
                 self.waiting.append(uuid)

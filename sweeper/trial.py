@@ -12,6 +12,7 @@ import traceback
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
+from sweeper.failures import failure_kind, message_of
 from sweeper.folder import CurveFile
 from sweeper.records import (
     Assignment,
@@ -27,10 +28,7 @@ from sweeper.score import Thinner, final_score
 from sweeper.seeds import evaluation_seed
 from trainer.errors import (
     CheckpointError,
-    FailureKind,
     NotFiniteError,
-    PufferError,
-    TrainingError,
 )
 
 if TYPE_CHECKING:
@@ -38,6 +36,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from trainer.config import Config
+    from trainer.envs.listing import Listed
     from trainer.logs import RunLog
     from trainer.recording import Recording
     from trainer.records import Directive, EnvironmentFacts, Evaluation, Progress, TrainResult
@@ -263,7 +262,7 @@ class _Run:
             cost_seconds=self.last.uptime_seconds if self.last else 0.0,
             checkpoint=newest_checkpoint(self.assignment.folder),
             failure_kind=failure_kind(error),
-            failure_message=_message(error),
+            failure_message=message_of(error),
             traceback=text,
             log_tail=log_tail(self.assignment.folder),
         )
@@ -335,28 +334,6 @@ class _Run:
             "scores": list(evaluation.scores),
             "truncated_episodes": evaluation.truncated_episodes,
         }
-
-
-def failure_kind(error: BaseException) -> FailureKind:
-    """Which kind of failure an exception is."""
-    if isinstance(error, TrainingError):
-        return error.failure_kind
-    if isinstance(error, PufferError):
-        return FailureKind.CONFIG
-    if isinstance(error, MemoryError):
-        return FailureKind.OUT_OF_MEMORY
-    torch = sys.modules.get("torch")
-    if torch is not None and isinstance(error, torch.OutOfMemoryError):
-        return FailureKind.OUT_OF_DEVICE_MEMORY
-    return FailureKind.CRASH
-
-
-def _message(error: Exception) -> str:
-    if isinstance(error, PufferError):
-        return error.paragraph()
-    if isinstance(error, MemoryError) and not str(error):
-        return "Out of memory."
-    return f"{type(error).__name__}: {error}"
 
 
 def _log(progress: Progress, *, first: bool) -> None:
@@ -438,3 +415,10 @@ def record_alone(
 
     counted: dict[str, Any] = {} if episodes is None else {"episodes": episodes}
     return trainer.record(config, checkpoint, path, **counted, **playing)
+
+
+def environments_here() -> tuple[Listed, ...]:
+    """See `trainer.vector.list_environments`."""
+    from trainer.vector import list_environments
+
+    return list_environments()

@@ -8,13 +8,10 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from optuna.distributions import BaseDistribution, distribution_to_json
-from optuna.storages._rdb import models
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, insert, update
 
 from sweeper.errors import StudyLockedError, SweepError
 from sweeper.limits import num_started
@@ -23,7 +20,8 @@ from sweeper.score import Thinner
 from sweeper.store import lock, optuna_rows
 from sweeper.store.attributes import failure_attributes, objective_values, scored, spent_attributes
 from sweeper.store.curves import append_points, cut_curve, read_curves
-from sweeper.store.requests import answer_request, read_requests
+from sweeper.store.inbox import Inbox
+from sweeper.store.insertion import insert_trial, next_number
 from sweeper.store.rows import read_trials, trial_row
 from sweeper.store.tables import STUDIES, TRIALS
 from sweeper.store.writer import Writer
@@ -31,14 +29,14 @@ from sweeper.store.writer import Writer
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from optuna.distributions import BaseDistribution
+
     from sweeper.clock import Clock
-    from sweeper.store.records import CurvePoint, Request
+    from sweeper.store.records import CurvePoint
     from sweeper.store.study import StoredStudy
     from trainer.errors import FailureKind
 
 FLUSH_INTERVAL_SECONDS = 1.0
-
-_PARAMETERS = models.TrialParamModel.__table__
 
 
 @dataclass(slots=True)
@@ -88,10 +86,10 @@ class Ledger:
         self._ids = {trial.uuid: trial_id for trial_id, trial in stored}
         self._thinners: dict[str, Thinner] = {}
         self._unwritten: dict[str, _Unwritten] = {}
-        self._answered: set[int] = set()
         self._flushed_at = self._beaten_at = clock.monotonic()
         self._counted_at = clock.monotonic()
         self.writer = Writer(study.engine, study.study_id, study.uuid, path=study.path, on_note=on_note)
+        self.inbox = Inbox(self.writer, study.uuid, clock)
 
     # --- reading -------------------------------------------------------------------------------------------------
 
@@ -129,12 +127,6 @@ class Ledger:
         )
         return curves.get(uuid, [])
 
-    def requests(self) -> list[Request]:
-        """Open requests in the order they came, none twice: an answer may still be on its way to the database."""
-        with self.study.engine.connect() as connection:
-            rows = read_requests(connection, self.study.uuid)
-        return [request for request in rows if request.id not in self._answered]
-
     # --- writing trials ------------------------------------------------------------------------------------------
 
     def add(
@@ -163,14 +155,7 @@ class Ledger:
         uuid = str(uuid4())
 
         def write(connection: Connection) -> tuple[int, Trial]:
-            number = int(
-                connection.execute(
-                    select(func.count())
-                    .select_from(optuna_rows.TRIALS)
-                    .where(optuna_rows.TRIALS.c.study_id == self.study.study_id)
-                ).scalar_one()
-            )
-            attributes = {"uuid": uuid, "phase": state.value, **describe(number)}
+            number = next_number(connection, self.study.study_id)
             trial = Trial(
                 number=number,
                 uuid=uuid,
@@ -179,32 +164,11 @@ class Ledger:
                 total_agent_steps=total_agent_steps,
                 failure_kind=failure_kind,
                 failure_message=failure_message,
-                attributes=attributes,
+                attributes={"uuid": uuid, "phase": state.value, **describe(number)},
             )
-            moment = datetime.fromtimestamp(now, UTC).replace(tzinfo=None)
-            result = connection.execute(
-                insert(optuna_rows.TRIALS).values(
-                    study_id=self.study.study_id,
-                    number=number,
-                    state=optuna_rows.OPTUNA_STATES[state],
-                    datetime_start=moment,
-                    datetime_complete=moment if state is TrialState.INFEASIBLE else None,
-                )
+            trial_id = insert_trial(
+                connection, trial, study_id=self.study.study_id, distributions=distributions, now=now
             )
-            trial_id = int(result.inserted_primary_key[0])  # type: ignore[index]
-            parameters = [
-                {
-                    "trial_id": trial_id,
-                    "param_name": name,
-                    "param_value": distributions[name].to_internal_repr(value),
-                    "distribution_json": distribution_to_json(distributions[name]),
-                }
-                for name, value in values.items()
-            ]
-            if parameters:
-                connection.execute(insert(_PARAMETERS), parameters)
-            shown = {**attributes, **failure_attributes(trial)}
-            optuna_rows.write_attributes(connection, trial_id, shown)
             row = trial_row(trial, study_uuid=self.study.uuid, trial_id=trial_id, changed_at=now)
             connection.execute(insert(TRIALS).values(row))
             self._touch(connection, now)
@@ -348,12 +312,6 @@ class Ledger:
             optuna_rows.write_study_attributes(connection, self.study.study_id, {"max_runs": max_runs})
 
         self.writer.put(write)
-
-    def answer(self, request: Request, answer: str) -> None:
-        """Close a request with what came of it."""
-        now = self._clock.now()
-        self._answered.add(request.id)
-        self.writer.put(lambda connection: answer_request(connection, request.id, answer, now))
 
     def tick(self) -> None:
         """Do what is due: write progress, give a sign of life, count the time; raises what has stopped the writer.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import threading
-import time
 
 import pytest
 from planted_config import planted_config
@@ -150,29 +149,3 @@ def test_stopped_workers_go_on_when_they_are_told_to(tmp_path):
         config, tmp_path / "studies.db", "planted", launcher=launcher, listener=WhenStarted(0, pause_workers)
     ).run()
     assert {trial.state for trial in study_in(tmp_path).trials()} <= {TrialState.COMPLETE, TrialState.PRUNED}
-
-
-def test_a_database_locked_by_somebody_else_is_waited_for(tmp_path):
-    import sqlite3
-
-    path = tmp_path / "studies.db"
-
-    def lock_for_a_while():
-        holder = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-        holder.execute("BEGIN EXCLUSIVE")
-
-        def let_go():
-            holder.execute("COMMIT")
-            holder.close()
-
-        threading.Timer(3.0, let_go).start()
-
-    began = time.monotonic()
-    run_planted_sweep(
-        tmp_path,
-        *("--sweep.max-runs", "4", "--env.seconds", "0.05"),
-        slots=2,
-        listener=WhenStarted(1, lock_for_a_while),
-    )
-    assert time.monotonic() - began > 2.5
-    assert_whole(tmp_path, 4)

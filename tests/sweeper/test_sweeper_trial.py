@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import threading
 import uuid
 from dataclasses import replace
@@ -9,10 +10,11 @@ from dataclasses import replace
 import pytest
 from planted_config import planted_config
 
+from sweeper.failures import failure_kind
 from sweeper.folder import read_curve_file
 from sweeper.records import Assignment, Ending, Observation, Reported, Started, Verdict
 from sweeper.seeds import evaluation_seed
-from sweeper.trial import Runner, failure_kind, survey
+from sweeper.trial import Runner, survey
 from trainer.config import resolve
 from trainer.errors import (
     CheckpointError,
@@ -170,6 +172,8 @@ def test_kinds_of_failures():
     assert failure_kind(ConfigError("x")) is FailureKind.CONFIG
     assert failure_kind(MemoryExhaustedError("x", on_device=True)) is FailureKind.OUT_OF_DEVICE_MEMORY
     assert failure_kind(MemoryError()) is FailureKind.OUT_OF_MEMORY
+    assert failure_kind(OSError(errno.ENOSPC, "No space left on device")) is FailureKind.CHECKPOINT
+    assert failure_kind(OSError(errno.EACCES, "Permission denied")) is FailureKind.CRASH
     assert failure_kind(RuntimeError("x")) is FailureKind.CRASH
 
 

@@ -333,20 +333,30 @@ class TestStudies:
     def test_a_request_is_not_heard_again_while_its_answer_is_on_its_way(self, study, ledger, monkeypatch):
         study.request(RequestKind.EXTEND, {"runs": 5})
         monkeypatch.setattr(ledger.writer, "put", lambda write: None)
-        (request,) = ledger.requests()
-        ledger.answer(request, "Done.")
-        assert ledger.requests() == []
+        (request,) = ledger.inbox.read()
+        ledger.inbox.answer(request, "Done.")
+        assert ledger.inbox.read() == []
+
+    def test_a_request_is_heard_without_waiting_for_the_database(self, study, ledger):
+        study.request(RequestKind.EXTEND, {"runs": 5})
+        assert ledger.inbox.hear() == []
+        ledger.writer.flush()
+        (request,) = ledger.inbox.hear()
+        assert request.argument == {"runs": 5}
+        ledger.inbox.answer(request, "Done.")
+        ledger.writer.flush()
+        assert ledger.inbox.hear() == []
 
     def test_requests_are_heard_in_order(self, study, ledger):
         study.request(RequestKind.EXTEND, {"runs": 5})
         study.request(RequestKind.STOP)
-        first, second = ledger.requests()
+        first, second = ledger.inbox.read()
         assert (first.kind, first.argument, second.kind) == (
             RequestKind.EXTEND,
             {"runs": 5},
             RequestKind.STOP,
         )
-        ledger.answer(first, "Done.")
+        ledger.inbox.answer(first, "Done.")
         ledger.writer.flush()
         assert [r.kind for r in study.requests()] == [RequestKind.STOP]
         assert study.requests(open_only=False)[0].answer == "Done."
