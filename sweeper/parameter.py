@@ -15,6 +15,8 @@ uniform_pow2   log2(v / min) / log2(max / min); back to the nearest power of two
 log_normal     log(v / min) / log(max / min); whole numbers where the key's type is int
 logit_normal   log((1 - v) / (1 - min)) / log((1 - max) / (1 - min)): log-spaced in 1 - v
 categorical    (i + 1/2) / k for choice i of k
+
+A `step` leaves uniform and int_uniform only the values low, low + step and so on up to high.
 """
 
 from __future__ import annotations
@@ -59,6 +61,8 @@ class Parameter:
         choices: of a categorical parameter, else empty.
         centre: where a search begins: the file's mean, else the config's own value, inside the bounds.
         scale: half-width in n of the region around the centre that is worth trying first.
+        step: distance of neighbouring values; None where every number between the bounds is one. `high` is then
+            the last of them.
     """
 
     name: str
@@ -69,6 +73,7 @@ class Parameter:
     choices: tuple[Value, ...]
     centre: Value
     scale: float = AUTO_SCALE
+    step: float | None = None
 
     @property
     def is_categorical(self) -> bool:
@@ -82,6 +87,8 @@ class Parameter:
             return len(self.choices)
         if self.distribution_name == "uniform_pow2":
             return _exponent(self.high) - _exponent(self.low) + 1
+        if self.step is not None:
+            return round((self.high - self.low) / self.step) + 1
         return int(self.high) - int(self.low) + 1 if self.integer else None
 
     @property
@@ -128,6 +135,8 @@ class Parameter:
             v = 1 - (1 - self.low) * math.pow((1 - self.high) / (1 - self.low), z)
         else:
             v = self.low + z * (self.high - self.low)
+        if self.step is not None:
+            return self._at_step(round((v - self.low) / self.step))
         if self.integer:
             return min(max(round(v), int(self.low)), int(self.high))
         return min(max(v, self.low), self.high)
@@ -142,7 +151,10 @@ class Parameter:
             return optuna.distributions.CategoricalDistribution(self.choices)
         log = self.distribution_name in ("log_normal", "uniform_pow2")
         if self.integer:
-            return optuna.distributions.IntDistribution(int(self.low), int(self.high), log=log)
+            step = 1 if self.step is None else int(self.step)
+            return optuna.distributions.IntDistribution(int(self.low), int(self.high), log=log, step=step)
+        if self.step is not None:
+            return optuna.distributions.FloatDistribution(self.low, self.high, step=self.step)
         return optuna.distributions.FloatDistribution(self.low, self.high, log=log)
 
     def search_distribution(self) -> BaseDistribution:
@@ -151,6 +163,8 @@ class Parameter:
             return optuna.distributions.CategoricalDistribution(tuple(range(len(self.choices))))
         if self.distribution_name == "uniform_pow2":
             return optuna.distributions.IntDistribution(_exponent(self.low), _exponent(self.high))
+        if self.step is not None:
+            return optuna.distributions.IntDistribution(0, (self.num_values or 1) - 1)
         if self.integer and self.distribution_name in ("uniform", "int_uniform"):
             return optuna.distributions.IntDistribution(int(self.low), int(self.high))
         return optuna.distributions.FloatDistribution(0.0, 1.0)
@@ -162,6 +176,8 @@ class Parameter:
         if self.distribution_name == "uniform_pow2":
             low, high = _exponent(self.low), _exponent(self.high)
             return low + round(self.to_unit(value) * (high - low))
+        if self.step is not None:
+            return round((float(self.from_unit(self.to_unit(value))) - self.low) / self.step)
         if self.integer and self.distribution_name in ("uniform", "int_uniform"):
             return min(max(round(self._number(value)), int(self.low)), int(self.high))
         return self.to_unit(value)
@@ -172,6 +188,8 @@ class Parameter:
             return self.choices[int(coordinate)]
         if self.distribution_name == "uniform_pow2":
             return int(2 ** min(max(int(coordinate), _exponent(self.low)), _exponent(self.high)))
+        if self.step is not None:
+            return self._at_step(int(coordinate))
         if self.integer and self.distribution_name in ("uniform", "int_uniform"):
             return min(max(int(coordinate), int(self.low)), int(self.high))
         return self.from_unit(coordinate)
@@ -189,6 +207,8 @@ class Parameter:
             return False
         if self.distribution_name == "uniform_pow2":
             return v == math.ldexp(1.0, round(math.log2(v)))
+        if self.step is not None:
+            return math.isclose(v, float(self.from_unit(self.to_unit(v))), rel_tol=ROUNDING, abs_tol=ROUNDING)
         return not self.integer or v == round(v)
 
     def snap(self, z: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -210,7 +230,15 @@ class Parameter:
             return tuple(2**e for e in range(_exponent(self.low), _exponent(self.high) + 1))
         if self.num_values is None:
             raise ValueError(f"{self.name} is continuous")
+        if self.step is not None:
+            return tuple(self._at_step(index) for index in range(self.num_values))
         return tuple(range(int(self.low), int(self.high) + 1))
+
+    def _at_step(self, index: int) -> Value:
+        """The value `index` steps above the lowest, inside the bounds."""
+        v = min(max(self.low + index * (self.step or 0.0), self.low), self.high)
+        # Without the last binary digits, that a tenth three times over reads 0.3 in the INI and in the study.
+        return round(v) if self.integer else float(f"{v:.12g}")
 
     def _index(self, value: Value) -> int:
         for index, choice in enumerate(self.choices):
@@ -270,6 +298,11 @@ def power_bounds(name: str, low: float, high: float, place: Place | None) -> tup
             remedy="Widen the bounds.",
         )
     return float(2**first), float(2**last)
+
+
+def last_step(low: float, high: float, step: float) -> float:
+    """The highest value of low, low + step and so on that is not above high, up to rounding."""
+    return float(f"{low + math.floor((high - low) / step + ROUNDING) * step:.12g}")
 
 
 def unit_scale(scale: float | str | None, low: float, high: float) -> float:

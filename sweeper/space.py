@@ -9,7 +9,7 @@ means of the file, where they differ: `first_points`.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -19,6 +19,7 @@ from sweeper.parameter import (
     ROUNDING,
     Parameter,
     from_one_hot,
+    last_step,
     one_hot,
     power_bounds,
     unit_scale,
@@ -165,6 +166,7 @@ class SearchSpace:
             p.name: {"distribution": p.distribution_name, "choices": list(p.choices)}
             if p.is_categorical
             else {"distribution": p.distribution_name, "min": p.low, "max": p.high, "integer": p.integer}
+            | ({} if p.step is None else {"step": p.step})
             for p in self.parameters
         }
 
@@ -206,7 +208,9 @@ def _parameter(spec: ParameterSpec, own: Any, notes: list[str]) -> Parameter:
             low, high = power_bounds(name, low, high, spec.place)
         elif integer:
             low, high = whole_bounds(name, low, high, spec.place)
-        draft = Parameter(name, kind, low, high, integer, (), low)
+        step = None if spec.step is None else float(spec.step)
+        high = high if step is None else last_step(low, high, step)
+        draft = Parameter(name, kind, low, high, integer, (), low, step=step)
         draft = _with_centre(
             draft, draft.from_unit(0.5), unit_scale(spec.scale, float(spec.min), float(spec.max))
         )
@@ -218,7 +222,7 @@ def _parameter(spec: ParameterSpec, own: Any, notes: list[str]) -> Parameter:
 
 
 def _with_centre(p: Parameter, centre: Value, scale: float) -> Parameter:
-    return Parameter(p.name, p.distribution_name, p.low, p.high, p.integer, p.choices, centre, scale)
+    return replace(p, centre=centre, scale=scale)
 
 
 def _clip(parameter: Parameter, value: Any, notes: list[str], subject: str) -> Value:
@@ -232,8 +236,11 @@ def _clip(parameter: Parameter, value: Any, notes: list[str], subject: str) -> V
         notes.append(f"{subject} is no number; {parameter.centre!r} stands for it in the search.")
         return parameter.centre
     nearest = parameter.from_unit(parameter.to_unit(value))
-    if isinstance(nearest, float) and parameter.low <= value <= parameter.high:
+    if isinstance(nearest, float) and parameter.step is None and parameter.low <= value <= parameter.high:
         return float(value)
     if abs(float(nearest) - float(value)) > ROUNDING * max(abs(float(value)), abs(float(nearest))):
-        notes.append(f"{subject} lies outside the search space; {nearest!r} is taken.")
+        where = (
+            "outside the search space" if parameter.step is None else "between the steps of the search space"
+        )
+        notes.append(f"{subject} lies {where}; {nearest!r} is taken.")
     return nearest

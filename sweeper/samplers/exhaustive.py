@@ -26,7 +26,8 @@ class ExhaustiveSampler:
 
     Args:
         name: `grid` or `bruteforce`. The grid cuts continuous parameters into `GRID_POINTS` values and long
-            ranges of whole numbers likewise; brute force takes every value and refuses continuous parameters.
+            ranges of whole numbers likewise, where the file gives no step; brute force takes every value and
+            refuses continuous parameters without a step.
     """
 
     def __init__(self, name: str) -> None:
@@ -59,12 +60,17 @@ class ExhaustiveSampler:
     def _axis(self, parameter: Parameter) -> tuple[Value, ...]:
         if parameter.num_values is not None and (self.name != "grid" or parameter.num_values <= GRID_POINTS):
             return parameter.all_values()
-        if parameter.is_categorical or parameter.distribution_name == "uniform_pow2":
+        if (
+            parameter.is_categorical
+            or parameter.step is not None
+            or parameter.distribution_name == "uniform_pow2"
+        ):
             return parameter.all_values()
         if self.name != "grid":
             raise SearchError(
                 f"Brute force cannot visit every value of {parameter.name}, which is continuous.",
-                remedy="Use method = grid, or int_uniform, uniform_pow2 or categorical for this parameter.",
+                remedy="Give it a step (uniform), or use int_uniform, uniform_pow2 or categorical for it, or "
+                "method = grid.",
             )
         values = [parameter.from_unit(i / (GRID_POINTS - 1)) for i in range(GRID_POINTS)]
         return tuple(dict.fromkeys(values))

@@ -22,7 +22,7 @@ DISTRIBUTIONS: tuple[DistributionName, ...] = (
     "logit_normal",
     "categorical",
 )
-PARAMETER_KEYS = ("distribution", "min", "max", "mean", "scale", "values")
+PARAMETER_KEYS = ("distribution", "min", "max", "mean", "scale", "step", "values")
 Choice = bool | int | float | str
 
 _MEAN_TOLERANCE = 1e-9
@@ -84,6 +84,7 @@ class ParameterSpec(BaseModel):
         min, max: bounds, both reachable; None for categorical.
         mean: search centre and first suggestion, within the bounds; None where the config's own value is.
         scale: half-width of the search around the centre in n; `auto`, `time` (log_normal only) or a number.
+        step: distance of neighbouring values from min up (uniform and int_uniform); None for all values.
         values: the choices of a categorical parameter, None otherwise.
         whole: values are whole numbers, because the setting's type is.
         place: where it was declared; not part of its value.
@@ -103,6 +104,11 @@ class ParameterSpec(BaseModel):
     )
     scale: Annotated[float | Literal["auto", "time"], BeforeValidator(_read_scale)] = Field(
         "auto", description="Half-width of the search in n: auto (0.5), time (log_normal only), or a number."
+    )
+    step: Number | None = Field(
+        None,
+        description="Distance of neighbouring values, counted from min (uniform and int_uniform); lets grid and "
+        "bruteforce visit every one.",
     )
     values: Annotated[tuple[Choice, ...] | None, BeforeValidator(_read_choices)] = Field(
         None, description="The choices of a categorical parameter."
@@ -141,6 +147,7 @@ class ParameterSpec(BaseModel):
             _check_choices(self)
         else:
             _check_bounds(self)
+            _check_step(self)
             _check_centre(self)
         return self
 
@@ -174,13 +181,13 @@ def _identity(spec: ParameterSpec) -> tuple[object, ...]:
     return (
         spec.name,
         spec.distribution,
-        repr((spec.min, spec.max, spec.mean, spec.scale, spec.values)),
+        repr((spec.min, spec.max, spec.mean, spec.scale, spec.step, spec.values)),
         spec.whole,
     )
 
 
 def _check_choices(spec: ParameterSpec) -> None:
-    for key in ("min", "max"):
+    for key in ("min", "max", "step"):
         if getattr(spec, key) is not None:
             raise BrokenRuleError(
                 f"a categorical parameter has no {key}", key=key, remedy="List its choices in values."
@@ -260,6 +267,30 @@ def _check_whole_bounds(spec: ParameterSpec, low: float, high: float) -> None:
             f"fewer than two whole numbers lie within {low!r} .. {high!r}",
             key="min",
             rule=f"{spec.name} is a whole number.",
+        )
+
+
+def _check_step(spec: ParameterSpec) -> None:
+    if spec.step is None or spec.min is None or spec.max is None:
+        return
+    if spec.distribution not in ("uniform", "int_uniform"):
+        raise BrokenRuleError(
+            f"step belongs to uniform and int_uniform, not to {spec.distribution}",
+            key="step",
+            remedy="Leave it out, or list the values (distribution = categorical).",
+        )
+    if not 0 < spec.step <= spec.max - spec.min:
+        raise BrokenRuleError(
+            f"step ({spec.step!r}) is not above 0 and at most max - min",
+            key="step",
+            rule="Values are min, min + step and so on up to max.",
+        )
+    whole = spec.whole or spec.distribution == "int_uniform"
+    if whole and (spec.step != int(spec.step) or spec.min != int(spec.min)):
+        raise BrokenRuleError(
+            f"{spec.name} takes whole numbers; step is {spec.step!r} and min {spec.min!r}",
+            key="step",
+            rule="Both are whole where the values are.",
         )
 
 

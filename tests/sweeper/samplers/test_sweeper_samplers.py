@@ -82,6 +82,21 @@ def test_brute_force_takes_every_value_and_refuses_continuous_ones():
         sampler.propose(history(space_of(RATE), []))
 
 
+@pytest.mark.parametrize("name", ["grid", "bruteforce"])
+def test_a_step_says_which_values_are_visited(name):
+    lambda_ = Parameter("train.gae_lambda", "uniform", 0.6, 0.9, False, (), 0.6, step=0.05)
+    space = space_of(
+        lambda_, Parameter("train.bptt_horizon", "int_uniform", 8.0, 64.0, True, (), 8, step=8.0)
+    )
+    trials, seen = [], []
+    while (values := ExhaustiveSampler(name).propose(history(space, trials))) is not None:
+        seen.append(tuple(values.values()))
+        trials.append(finished(len(trials), values, 0.0))
+    assert sorted(seen) == sorted(
+        itertools.product([0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9], [8, 16, 24, 32, 40, 48, 56, 64])
+    )
+
+
 def test_a_grid_beyond_reason_is_refused():
     with pytest.raises(SearchError, match="combinations"):
         ExhaustiveSampler("grid").propose(

@@ -10,7 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sweeper.parameter import Parameter, from_one_hot, one_hot, power_bounds, unit_scale, whole_bounds
+from sweeper.parameter import (
+    Parameter,
+    from_one_hot,
+    last_step,
+    one_hot,
+    power_bounds,
+    unit_scale,
+    whole_bounds,
+)
 from trainer.errors import ConfigError
 
 
@@ -37,7 +45,17 @@ def numeric_parameters(draw):
     whole = kind == "int_uniform" or draw(st.booleans())
     low = float(math.floor(low)) if whole else low
     high = low + draw(st.floats(1e-3, 1e6))
+    if draw(st.booleans()):
+        return stepped(kind, round(low, 3), draw(st.integers(1, 500)), draw(st.integers(1, 40)), whole=whole)
     return make(kind, low, float(math.ceil(high)) if whole else high, integer=whole)
+
+
+def stepped(kind, low, thousandths, count, *, whole):
+    step = float(thousandths) if whole else thousandths / 1000
+    low = float(math.floor(low)) if whole else low
+    return Parameter(
+        "train.x", kind, low, last_step(low, low + count * step, step), whole, (), low, step=step
+    )
 
 
 def test_the_check_values_of_log_normal():

@@ -125,3 +125,27 @@ def test_differences_name_what_changed(space):
 def test_moving_the_mean_does_not_change_the_space(space):
     moved = {**SECTIONS, "train.gamma": {**SECTIONS["train.gamma"], "mean": 0.9}}
     assert SearchSpace.from_config(make_config(moved)).differences(space.description()) == ()
+
+
+def test_a_step_leaves_only_its_multiples():
+    sections = {"train.gae_lambda": {"distribution": "uniform", "min": 0.6, "max": 0.97, "step": 0.1}}
+    space = SearchSpace.from_config(make_config(sections, train__gae_lambda=0.9))
+    (parameter,) = space.parameters
+    assert parameter.high == 0.9
+    assert parameter.all_values() == (0.6, 0.7, 0.8, 0.9)
+    assert parameter.from_unit(0.4) == 0.7
+    assert space.written == {"train.gae_lambda": 0.9}
+    assert not parameter.contains(0.75)
+    assert space.description()["train.gae_lambda"]["step"] == 0.1
+
+
+def test_a_config_between_two_steps_is_moved_and_said():
+    sections = {"train.gae_lambda": {"distribution": "uniform", "min": 0.6, "max": 0.9, "step": 0.1}}
+    space = SearchSpace.from_config(make_config(sections, train__gae_lambda=0.78))
+    assert space.written == {"train.gae_lambda": 0.8}
+    assert any("between the steps" in note for note in space.notes)
+
+
+def test_a_study_without_a_step_cannot_go_on_with_one(space):
+    stepped = {**SECTIONS, "train.update_epochs": {**SECTIONS["train.update_epochs"], "step": 7}}
+    assert space.differences(SearchSpace.from_config(make_config(stepped)).description())

@@ -56,6 +56,11 @@ def test_a_complete_parameter(tmp_path: Path) -> None:
         ({"distribution": "unifrom", "min": 0, "max": 1}, "Did you mean uniform"),
         ({"distribution": "gaussian", "min": 0, "max": 1}, "does not take this value"),
         ({"distribution": "uniform", "min": 0, "max": 1, "mean": "half"}, "mean"),
+        ({"distribution": "uniform", "min": 0, "max": 1, "step": 0}, "step"),
+        ({"distribution": "uniform", "min": 0, "max": 1, "step": 2}, "at most max - min"),
+        ({"distribution": "uniform", "min": 0, "max": 1, "step": "wide"}, "step"),
+        ({"distribution": "log_normal", "min": 0.1, "max": 1, "step": 0.1}, "belongs to uniform"),
+        ({"values": "[0.9, 0.99]", "step": 0.1}, "has no step"),
         ({"distribution": "uniform", "min": "low", "max": 1}, "min of train.gamma"),
         ({"distribution": "uniform", "min": 0, "max": "1e400"}, "max of train.gamma"),
         ({"distribution": "uniform", "min": "nan", "max": 1}, "min of train.gamma"),
@@ -66,7 +71,7 @@ def test_a_complete_parameter(tmp_path: Path) -> None:
         ({"distribution": "uniform", "min": 0, "max": 1, "scale": -1}, "scale must be above 0"),
         ({"distribution": "uniform", "min": 0, "max": 1, "values": "[0.1]"}, "not values"),
         ({"distribution": "uniform", "min": 0, "max": 1.5}, r"does not take this value.*1\.5.*<= 1"),
-        ({"distribution": "uniform", "min": 0, "max": 1, "step": 0.1}, "has no key 'step'"),
+        ({"distribution": "uniform", "min": 0, "max": 1, "stride": 0.1}, "has no key 'stride'"),
         ({"distribution": "uniform", "min": 0, "max": 1, "maen": 0.1}, "Did you mean mean"),
         ({"distribution": "categorical"}, "needs its choices"),
         ({"distribution": "categorical", "values": "[]"}, "needs its choices"),
@@ -185,3 +190,9 @@ def test_a_defaults_scale_of_time_does_not_survive_another_distribution(tmp_path
     config = load_config_file(own, default_files=[default])
     assert config.sweep.parameters["train.total_timesteps"].scale == "auto"
     assert "scale = time does not fit" in config.notes[0]
+
+
+def test_a_step_of_whole_numbers_is_whole(tmp_path: Path) -> None:
+    assert spec(tmp_path, "train.update_epochs", distribution="int_uniform", min=1, max=9, step=2).step == 2
+    with pytest.raises(ConfigError, match="whole"):
+        spec(tmp_path, "train.update_epochs", distribution="int_uniform", min=1, max=9, step=1.5)
