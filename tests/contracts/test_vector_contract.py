@@ -37,13 +37,13 @@ CASES = [
     Case(None, "planted_environments:Steering", PROCESSES),
     Case(None, "planted_environments:Meeting", ALL),
     Case(None, "planted_environments:Pufferish", ALL),
-    Case(None, "planted_environments:make_vector_countdown", ("PufferEnv", "Multiprocessing/2")),
-    Case("gymnasium", "CartPole-v1", ("Serial", "PufferEnv", "Multiprocessing/2")),
+    Case(None, "planted_environments:make_vector_countdown", ("PufferEnv", "PufferEnv/half", "Multiprocessing/2")),
+    Case("gymnasium", "CartPole-v1", ("Serial", "PufferEnv", "PufferEnv/half", "Multiprocessing/2")),
     Case("gymnasium", "Pendulum-v1", ("Serial", "Multiprocessing/2"), {"max_episode_steps": 15}),
     Case(
         "atari",
         "breakout",
-        ("PufferEnv", "Serial", "Multiprocessing/2"),
+        ("PufferEnv", "PufferEnv/half", "Serial", "Multiprocessing/2"),
         {"max_frames": 60, "reward_clipping": False},
     ),
 ]
@@ -52,7 +52,7 @@ PAIRS = [pytest.param((case, backend), id=f"{case}-{backend}") for case in CASES
 
 def make_config(case: Case, backend: str, **vec) -> Config:
     name, *rest = backend.split("/")
-    if rest:
+    if rest[:1] not in ([], ["half"]):
         vec["num_workers"] = int(rest[0])
     if "half" in rest:
         vec["batch_size"] = case.num_envs // 2

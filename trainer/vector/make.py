@@ -13,6 +13,7 @@ from trainer.errors import EnvironmentMakeError, InfeasibleConfigError, Place
 from trainer.records import EnvironmentFacts
 from trainer.vector.actors import RayVectorEnv
 from trainer.vector.local import LocalVectorEnv
+from trainer.vector.parts import PartsVectorEnv
 from trainer.vector.processes import MultiprocessingVectorEnv
 from trainer.vector.tensors import TensorVectorEnv
 
@@ -61,7 +62,7 @@ def probe(config: Config) -> EnvironmentFacts:
     return EnvironmentFacts(
         agents_per_env=recipe.agents_per_env,
         backend=backend,
-        can_step_half=backend in (MULTIPROCESSING, RAY),
+        can_step_half=backend in (MULTIPROCESSING, RAY) or _in_halves_for_cuda(config, recipe, backend),
         observation=recipe.observation_layout.describe(),
         action=recipe.action_layout.describe(),
         env_keys=recipe.env_keys,
@@ -94,8 +95,25 @@ def make_vector(config: Config, device: torch.device | str, num_threads: int | N
         return TensorVectorEnv(recipe.make_batch(num_envs, where))
     native = backend == NATIVE
     threads = num_threads or torch.get_num_threads()
+    if native and config.vec.batch_size not in ("auto", num_envs):
+        _, batch_envs = divide(config.vec.model_copy(update={"num_workers": "auto"}))
+        return PartsVectorEnv(
+            recipe,
+            num_envs,
+            batch_envs,
+            where,
+            num_threads=threads,
+            timeout_seconds=config.vec.timeout_seconds,
+        )
     shard = recipe.make_shard(num_envs, num_threads=threads if native else 1, native=native)
     return LocalVectorEnv(shard, where, backend, timeout_seconds=config.vec.timeout_seconds)
+
+
+def _in_halves_for_cuda(config: Config, recipe: Recipe, backend: str) -> bool:
+    """Whether the host's cores would wait for a GPU's actions, and the GPU for the environments on them."""
+    name = config.train.device
+    on_cuda = name.startswith("cuda") or (name == "auto" and torch.cuda.is_available())
+    return on_cuda and backend == NATIVE and not isinstance(recipe, OceanRecipe)
 
 
 def divide(vec: VecSection) -> tuple[int, int]:
