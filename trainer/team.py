@@ -7,6 +7,7 @@ long, whatever the operations; torch lets go of the interpreter's lock while it 
 
 from __future__ import annotations
 
+import itertools
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, TypeVar
 
@@ -51,4 +52,4 @@ class Team:
         """`count` things in as many nearly equal ranges as there are jobs at once, none empty."""
         parts = min(self.size, count)
         bounds = [count * i // parts for i in range(parts + 1)]
-        return [slice(first, last) for first, last in zip(bounds, bounds[1:], strict=False)]
+        return [slice(first, last) for first, last in itertools.pairwise(bounds)]

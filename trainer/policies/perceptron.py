@@ -9,6 +9,7 @@ so that there is nothing to bring up to date.
 from __future__ import annotations
 
 import functools
+import itertools
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
@@ -90,7 +91,7 @@ class Perceptron:
         self.head_bias: Floats = self.head.bias.detach().numpy()
         self.num_scores = distribution.num_scores
         bounds = np.cumsum((0, *distribution.sizes)).tolist()
-        self.choices = [slice(first, last) for first, last in zip(bounds, bounds[1:], strict=False)]
+        self.choices = [slice(first, last) for first, last in itertools.pairwise(bounds)]
         self._hidden: list[torch.Tensor] = []
 
     @staticmethod

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import torch
@@ -43,40 +44,43 @@ def backpropagate_side_by_side(
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         parameters = [parameter for parameter in agent.parameters() if parameter.requires_grad]
 
-        def learn_from(columns: slice) -> tuple[torch.Tensor, ...]:
+        # A remembering agent goes through whole segments; for others a range of steps is as good, and lies together.
+        axis = 1 if piece.states else 0
+
+        def learn_from(part: slice) -> tuple[torch.Tensor, ...]:
             with torch.enable_grad():
-                found = piece_gradients(
-                    agent, distribution, share_of(piece, columns), coefficients, total_weight
-                )
+                share = share_of(piece, axis, part)
+                found = piece_gradients(agent, distribution, share, coefficients, total_weight)
                 gradients = torch.autograd.grad(
                     found.outputs, parameters, found.gradients, allow_unused=True, materialize_grads=True
                 )
             return found.parts, found.ratios, found.values, *gradients
 
-        jobs = [
-            lambda columns=columns: learn_from(columns) for columns in crew.shares(piece.advantages.shape[1])
-        ]
+        jobs = [functools.partial(learn_from, part) for part in crew.shares(piece.advantages.shape[axis])]
         answers = list(zip(*crew.run(jobs), strict=True))
         for parameter, gradients in zip(parameters, answers[3:], strict=True):
             total = gradients[0]
             for gradient in gradients[1:]:
                 total = total + gradient
             parameter.grad = total if parameter.grad is None else parameter.grad + total
-        return torch.stack(answers[0]).sum(0), torch.cat(answers[1], dim=1), torch.cat(answers[2], dim=1)
+        return torch.stack(answers[0]).sum(0), torch.cat(answers[1], axis), torch.cat(answers[2], axis)
 
     return backpropagate
 
 
-def share_of(piece: Piece, columns: slice) -> Piece:
-    """Some segments of a piece."""
+def share_of(piece: Piece, axis: int, part: slice) -> Piece:
+    """A range of a piece's steps (axis 0) or segments (axis 1)."""
+    where = (slice(None),) * axis + (part,)
     return Piece(
-        observations=piece.observations[:, columns],
-        states=tuple(state[columns] for state in piece.states),
-        **{
-            name: getattr(piece, name)[:, columns]
-            for name in Piece._fields
-            if name not in ("observations", "states")
-        },
+        observations=piece.observations[where],
+        states=tuple(state[part] for state in piece.states),
+        resets=piece.resets[where] if piece.states else piece.resets,
+        actions=piece.actions[where],
+        old_log_probs=piece.old_log_probs[where],
+        old_values=piece.old_values[where],
+        advantages=piece.advantages[where],
+        returns=piece.returns[where],
+        live=piece.live[where],
     )
 
 
@@ -103,7 +107,7 @@ def act_side_by_side(
                 mine = tuple(part[rows] for part in state)
                 return act(agent, distribution, observations[rows], mine, resets[rows], noise[rows])
 
-        jobs = [lambda rows=rows: act_for(rows) for rows in crew.shares(len(observations))]
+        jobs = [functools.partial(act_for, rows) for rows in crew.shares(len(observations))]
         actions, scores, values, before, after = zip(*crew.run(jobs), strict=True)
         return (
             torch.cat(actions),
