@@ -126,8 +126,14 @@ class StoppedLauncher(LocalLauncher):
     def __init__(self, num_slots: int) -> None:
         super().__init__(SlotPlan((None,) * num_slots, 1))
         self.idle_seconds: list[float] = []
+        self.deciding_seconds: list[float] = []
         self._workers: dict[str, int] = {}
         self._ended_at: dict[int, float] = {}
+
+    def launch(self, assignment: Assignment) -> None:
+        super().launch(assignment)
+        if self._ended_at:
+            self.deciding_seconds.append(time.perf_counter() - min(self._ended_at.values()))
 
     def events(self, timeout_seconds: float) -> list[Event]:
         events = super().events(timeout_seconds)
@@ -157,6 +163,7 @@ def measure_idle(folder: Path, num_trials: int, method: str) -> dict[str, object
         "median_ms": statistics.median(gaps),
         "p95_ms": gaps[int(0.95 * (len(gaps) - 1))],
         "most_ms": gaps[-1],
+        "median_until_launched_ms": 1000.0 * statistics.median(launcher.deciding_seconds),
     }
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from sweeper.methods import Method
     from sweeper.records import Trial
 
-QUICK_SECONDS = 0.04
+QUICK_SECONDS = 0.02
 """A method that thinks no longer is asked when it is needed."""
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
 Write = Callable[[Connection], Any]
 
 LARGEST_BATCH = 256
+GATHER_SECONDS = 0.03
+"""What nobody waits for is held back a moment: the end of a trial and the start of the next share a transaction."""
+
 RETRY_SECONDS = 2.0
 PATIENCE_SECONDS = 900.0
 """How long a database may stay locked or full before the sweep gives up."""
@@ -154,13 +158,14 @@ class Writer:
     def _gather(self) -> tuple[list[_Item], bool]:
         item = self._queue.get()
         batch: list[_Item] = []
+        deadline = time.monotonic() + GATHER_SECONDS
         while item is not None:
             batch.append(item)
             # Whoever waits gets an answer at once; a failure is told to the one whose write it was.
             if item.future is not None or item.action is not None or len(batch) >= LARGEST_BATCH:
                 return batch, False
             try:
-                item = self._queue.get_nowait()
+                item = self._queue.get(timeout=max(0.0, deadline - time.monotonic()))
             except queue.Empty:
                 return batch, False
         return batch, True
