@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 
 from trainer.acceleration import compilation_faults_explained
@@ -183,7 +184,9 @@ class Trainer:
         """Epochs until the run is complete or the caller wants it no more."""
         status = RunStatus.COMPLETED
         while self.counters.agent_steps < self.total_agent_steps:
-            progress = self._run_epoch()
+            # What overflows here is found out by `_check_health`, and said in one sentence.
+            with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+                progress = self._run_epoch()
             is_last = self.counters.agent_steps >= self.total_agent_steps
             directive = on_progress(progress)
             if is_last:
