@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from trainer.cuda.advantage import advantages_by_scan
+from trainer.ppo.images import choose_segments
 from trainer.ppo.loss import LOSS_NAMES, LossCoefficients, normalise_advantages
 from trainer.ppo.prioritise import draw_segments, importance_weights, segment_probabilities
 from trainer.ppo.update import Piece, PieceGradients, UpdateStats, explained_variance, piece_gradients
@@ -149,7 +150,7 @@ class StaticUpdate:
             part = slice(first, first + size)
             columns = chosen[part]
             piece = Piece(
-                observations=buffer.observations.index_select(1, columns),
+                observations=choose_segments(buffer.observations, columns),
                 states=tuple(state.index_select(0, columns) for state in buffer.states),
                 resets=buffer.resets.index_select(1, columns) if buffer.states else buffer.resets,
                 actions=buffer.actions.index_select(1, columns),

@@ -359,7 +359,15 @@ def take_observations(buffer: RolloutBuffer, columns: torch.Tensor) -> torch.Ten
     observations = buffer.observations
     if observations.device == columns.device:
         return choose_segments(observations, columns)
-    return choose_segments(observations, columns.to(observations.device)).to(columns.device)
+    chosen = columns.to(observations.device)
+    if not observations.is_pinned():
+        return choose_segments(observations, chosen).to(columns.device)
+    # Through pinned memory, from where they travel while the host goes on; the allocator keeps the memory until
+    # they have arrived.
+    steps, _, *shape = observations.shape
+    staging = torch.empty((steps, len(chosen), *shape), dtype=observations.dtype, pin_memory=True)
+    torch.index_select(observations, 1, chosen, out=staging)
+    return staging.to(columns.device, non_blocking=True)
 
 
 def clip_gradients(parameters: Sequence[torch.Tensor], max_norm: float) -> torch.Tensor:
