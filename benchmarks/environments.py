@@ -1,62 +1,60 @@
 """Environment steps per second: our backends beside the rivals'.
 
-    python benchmarks/environments.py [--seconds 3] [--environments cartpole atari procgen] [--sizes 8 32 128]
-                                      [--threads 2] [--output FILE.json]
+    python -m benchmarks.environments                                 # everything that is installed here
+    python -m benchmarks.environments --rivals-python PATH            # an environment that has the rivals
+    python -m benchmarks.environments --procgen-python PATH           # one that has Procgen, with NumPy 1
+    python -m benchmarks.environments --only cartpole --sizes 8 32    # a part of it
 
-Every row steps with the same random actions, made beforehand, and counts all environments' steps; resets are
-warmed up and not counted. Rivals that are not installed are left out and named. The thread count of natively
-vectorised environments is always given. Numbers of one run compare with each other; those of two machines do not.
+Every row steps with random actions made beforehand and counts all environments' steps; resets are warmed up
+and not counted. Ours receives batches and sends actions as the trainer does, so that tensors, episode
+statistics and final observations are made; rivals hand out their arrays. Ours and the rivals run one after
+the other, in processes of their own. The thread count of natively vectorised environments is always given.
+Compare numbers of one run only.
+
+The rivals: `pip install envpool stable-baselines3 ale-py opencv-python-headless` and `pip install --no-deps
+pufferlib-core` with psutil, nvidia-ml-py, rich-argparse and pyro-ppl beside it. What is missing is skipped
+with a line.
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib.util
+import datetime as dt
 import json
 import os
 import platform
-import time
-import warnings
+import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
-import numpy as np
 import torch
 
+from benchmarks.rivals.stepping import measure
 from trainer.config import Config
 from trainer.vector import make_vector
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
-Row = tuple[str, str, int, float]
-
-_ATARI = {"frameskip": 4, "stack": 4, "noop_max": 30, "episodic_life": False}
-
-
-def measure(step: Callable[[int], None], num_envs: int, seconds: float) -> float:
-    """The best of three spans of environment steps per second."""
-    for warm in range(10):
-        step(warm)
-    best = 0.0
-    for _ in range(3):
-        count, begin = 0, time.perf_counter()
-        while time.perf_counter() - begin < seconds / 3:
-            step(count)
-            count += 1
-        best = max(best, count * num_envs / (time.perf_counter() - begin))
-    return best
+ROOT = Path(__file__).parents[1]
+RIVALS = Path(__file__).parent / "rivals" / "stepping.py"
+ATARI = {"frameskip": 4, "stack": 4, "noop_max": 30, "episodic_life": False}
+WORKS = {
+    "cartpole": ("gymnasium", "CartPole-v1", {}, ("PufferEnv", "Serial", "Multiprocessing")),
+    "atari": ("atari", "breakout", ATARI, ("PufferEnv", "Serial", "Multiprocessing")),
+    "procgen": ("procgen", "coinrun", {"distribution_mode": "easy"}, ("PufferEnv", "Serial")),
+}
 
 
 def ours(config: Config, seconds: float, threads: int) -> float:
     """One of our backends, batches received and actions sent as the trainer does."""
     env = make_vector(config, "cpu", num_threads=threads)
     try:
-        size = env.action_layout.sizes[0]
-        actions = torch.randint(0, size, (64, env.num_agents, 1))
+        actions = torch.randint(0, env.action_layout.sizes[0], (64, env.num_agents, 1))
         env.reset(1)
         rounds = env.num_agents // env.batch_agents
 
@@ -65,156 +63,113 @@ def ours(config: Config, seconds: float, threads: int) -> float:
                 batch = env.recv()
                 env.send(actions[number % 64, batch.first_row : batch.first_row + batch.num_rows])
 
-        return measure(step, env.num_agents, seconds)
+        return float(measure(step, env.num_agents, seconds))
     finally:
         env.close()
 
 
-def gymnasium_style(env: Any, num_envs: int, size: int, seconds: float, kind: str = "int64") -> float:
-    """Anything with Gymnasium's vector interface."""
-    try:
-        actions = np.random.default_rng(0).integers(0, size, (64, num_envs)).astype(kind)
-        env.reset()
-        return measure(lambda number: env.step(actions[number % 64]), num_envs, seconds)
-    finally:
-        env.close()
-
-
-def make_config(package: str, name: str, num_envs: int, env: dict[str, Any], **vec: Any) -> Config:
-    return Config(base={"package": package, "env_name": name}, env=env, vec={"num_envs": num_envs, **vec})
-
-
-def installed(module: str) -> bool:
-    return importlib.util.find_spec(module) is not None
-
-
-def our_rows(package: str, name: str, num_envs: int, env: dict[str, Any], options: Any) -> Iterator[Row]:
-    if package == "ocean":
-        yield (
-            "ours, ocean",
-            name,
-            num_envs,
-            ours(make_config("ocean", name, num_envs, {}), options.seconds, 1),
+def our_lines(setting: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """What the rivals' script prints, of ours."""
+    num_envs, seconds, threads = setting["num_envs"], setting["seconds"], setting["threads"]
+    if setting["work"] == "ocean":
+        torch.set_num_threads(threads)
+        config = Config(base={"package": "ocean", "env_name": "cartpole"}, vec={"num_envs": num_envs})
+        yield {"who": "ours, ocean", "steps_per_second": ours(config, seconds, threads)}
+        return
+    package, name, env, backends = WORKS[setting["work"]]
+    for backend in backends:
+        workers = {"num_workers": min(threads, num_envs)} if backend == "Multiprocessing" else {}
+        config = Config(
+            base={"package": package, "env_name": name},
+            env=env,
+            vec={"num_envs": num_envs, "backend": backend, **workers},
         )
-        return
-    backends: dict[str, dict[str, Any]] = {"PufferEnv": {}, "Serial": {}}
-    if package in ("atari", "gymnasium"):
-        backends["Multiprocessing"] = {"num_workers": min(options.threads, num_envs)}
-    for backend, vec in backends.items():
-        config = make_config(package, name, num_envs, env, backend=backend, **vec)
-        yield f"ours, {backend}", name, num_envs, ours(config, options.seconds, options.threads)
+        yield {"who": f"ours, {backend}", "steps_per_second": ours(config, seconds, threads)}
 
 
-def cartpole(num_envs: int, options: Any) -> Iterator[Row]:
-    import gymnasium
-    from gymnasium.vector import AsyncVectorEnv, SyncVectorEnv
-
-    yield from our_rows("ocean", "cartpole", num_envs, {}, options)
-    yield from our_rows("gymnasium", "CartPole-v1", num_envs, {}, options)
-
-    def make() -> Any:
-        return gymnasium.make("CartPole-v1", disable_env_checker=True)
-
-    native = gymnasium.make_vec("CartPole-v1", num_envs=num_envs, vectorization_mode="vector_entry_point")
-    rivals: dict[str, Callable[[], Any]] = {
-        "Gymnasium CartPoleVectorEnv": lambda: native,
-        "Gymnasium SyncVectorEnv": lambda: SyncVectorEnv([make] * num_envs),
-        "Gymnasium AsyncVectorEnv": lambda: AsyncVectorEnv([make] * num_envs),
-    }
-    for name, rival in rivals.items():
-        yield name, "CartPole-v1", num_envs, gymnasium_style(rival(), num_envs, 2, options.seconds)
-    yield from envpool("CartPole-v1", num_envs, 2, options)
-    yield from subproc(make, num_envs, 2, options)
-    yield from pufferlib(make, num_envs, 2, options)
+def lines_of(command: list[str], setting: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Run a script that prints JSON lines; its complaints go to our stderr."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(
+        [*command, json.dumps(setting)], stdout=subprocess.PIPE, text=True, env=environment, cwd=ROOT
+    ) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            # Some rivals print greetings.
+            if line.startswith('{"who"'):
+                yield json.loads(line)
+    if process.returncode:
+        yield {"who": " ".join(command[-1:]), "skipped": f"ended with status {process.returncode}"}
 
 
-def atari(num_envs: int, options: Any) -> Iterator[Row]:
-    yield from our_rows("atari", "breakout", num_envs, _ATARI, options)
-    from ale_py.vector_env import AtariVectorEnv
-
-    env = AtariVectorEnv("breakout", num_envs, num_threads=options.threads)
-    yield "ALE AtariVectorEnv", "breakout", num_envs, gymnasium_style(env, num_envs, 4, options.seconds)
-    yield from envpool("Breakout-v5", num_envs, 4, options)
-
-    def make() -> Any:
-        import ale_py
-        import gymnasium
-        from gymnasium.wrappers import AtariPreprocessing, FrameStackObservation
-
-        gymnasium.register_envs(ale_py)
-        game = gymnasium.make("ALE/Breakout-v5", frameskip=1, repeat_action_probability=0.0)
-        return FrameStackObservation(AtariPreprocessing(game), 4)
-
-    if num_envs <= options.most_processes:
-        yield from subproc(make, num_envs, 4, options)
-        yield from pufferlib(make, num_envs, 4, options)
+def rows_of(work: str, num_envs: int, options: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """All rows of one environment and size: ours first, then the rivals."""
+    setting = {"work": work, "num_envs": num_envs, "seconds": options.seconds, "threads": options.threads}
+    our_python = rival_python = sys.executable
+    if work == "procgen":
+        our_python = rival_python = options.procgen_python
+    elif options.rivals_python:
+        rival_python = options.rivals_python
+    commands = [[our_python, "-m", "benchmarks.environments", "--ours"]]
+    if work != "ocean":
+        # -P: modules beside the script bear the rivals' names.
+        commands.append([rival_python, "-P", str(RIVALS)])
+    for command in commands:
+        for told in lines_of(command, setting):
+            yield {"work": work, "num_envs": num_envs, **told}
 
 
-def procgen(num_envs: int, options: Any) -> Iterator[Row]:
-    if not installed("procgen"):
-        return
-    yield from our_rows("procgen", "coinrun", num_envs, {}, options)
-    from procgen import ProcgenGym3Env
-
-    # Procgen's own default is four threads.
-    games = ProcgenGym3Env(num=num_envs, env_name="coinrun", distribution_mode="easy", num_threads=4)
-    actions = np.random.default_rng(0).integers(0, 15, (64, num_envs)).astype(np.int32)
-
-    def step(number: int) -> None:
-        games.act(actions[number % 64])
-        games.observe()
-
-    yield "Procgen's own", "coinrun", num_envs, measure(step, num_envs, options.seconds)
-    games.close()
+def show(row: dict[str, Any]) -> None:
+    head = f"{row['work']:<9} {row['num_envs']:>7}  {row['who']:<28}"
+    if "skipped" in row:
+        print(f"{head} skipped: {row['skipped']}", flush=True)
+    else:
+        print(f"{head} {row['steps_per_second']:>13,.0f}", flush=True)
 
 
-def envpool(task: str, num_envs: int, size: int, options: Any) -> Iterator[Row]:
-    if not installed("envpool"):
-        return
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        import envpool as pool
+def table(rows: list[dict[str, Any]]) -> str:
+    """Markdown: our best backend beside the best rival."""
+    lines = ["| environment | envs | ours | best rival | ratio |", "|---|---|---|---|---|"]
+    for work, num_envs in dict.fromkeys((row["work"], row["num_envs"]) for row in rows):
+        here = [r for r in rows if (r["work"], r["num_envs"]) == (work, num_envs) and "skipped" not in r]
+        mine = [row for row in here if row["who"].startswith("ours")]
+        theirs = [row for row in here if not row["who"].startswith("ours")]
+        if not mine:
+            continue
+        best = max(mine, key=lambda row: row["steps_per_second"])
+        told = f"| {work} | {num_envs:,} | {best['steps_per_second']:,.0f} ({best['who'][6:]}) |"
+        if theirs:
+            rival = max(theirs, key=lambda row: row["steps_per_second"])
+            ratio = best["steps_per_second"] / rival["steps_per_second"]
+            told += f" {rival['steps_per_second']:,.0f} ({rival['who']}) | {ratio:.2f} |"
+        else:
+            told += " – | – |"
+        lines.append(told)
+    return "\n".join(lines)
 
-        env = pool.make(task, env_type="gymnasium", num_envs=num_envs, num_threads=options.threads, seed=1)
-        yield "envpool", task, num_envs, gymnasium_style(env, num_envs, size, options.seconds, "int32")
 
-
-def subproc(make: Callable[[], Any], num_envs: int, size: int, options: Any) -> Iterator[Row]:
-    if not installed("stable_baselines3") or num_envs > options.most_processes:
-        return
-    from stable_baselines3.common.vec_env import SubprocVecEnv
-
-    env = SubprocVecEnv([make] * num_envs)
-    yield (
-        "Stable-Baselines3 SubprocVecEnv",
-        "",
-        num_envs,
-        gymnasium_style(env, num_envs, size, options.seconds),
+def header(options: argparse.Namespace) -> dict[str, Any]:
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=ROOT, check=False
     )
+    model = next(
+        (line.split(":", 1)[1].strip() for line in _cpu_lines() if line.startswith("model name")),
+        platform.machine(),
+    )
+    return {
+        "date": dt.datetime.now(dt.UTC).date().isoformat(),
+        "device": f"{model}, {os.cpu_count()} cores, no GPU used",
+        "versions": {"python": platform.python_version(), "torch": torch.__version__},
+        "commit": commit.stdout.strip(),
+        "threads": options.threads,
+        "seconds_per_row": options.seconds,
+        "load_average": round(os.getloadavg()[0], 1),
+    }
 
 
-def pufferlib(make: Callable[[], Any], num_envs: int, size: int, options: Any) -> Iterator[Row]:
-    if not installed("pufferlib"):
-        return
-    import pufferlib.emulation
-    import pufferlib.vector
-
-    def wrapped(buf: Any = None, seed: int = 0) -> Any:
-        return pufferlib.emulation.GymnasiumPufferEnv(env_creator=make, buf=buf, seed=seed)
-
-    for backend in ("Serial", "Multiprocessing"):
-        workers = {"num_workers": min(options.threads, num_envs)} if backend == "Multiprocessing" else {}
-        env = pufferlib.vector.make(
-            wrapped, num_envs=num_envs, backend=getattr(pufferlib.vector, backend), **workers
-        )
-        yield f"PufferLib {backend}", "", num_envs, gymnasium_style(env, num_envs, size, options.seconds)
-
-
-BENCHMARKS: dict[str, Callable[[int, Any], Iterator[Row]]] = {
-    "cartpole": cartpole,
-    "atari": atari,
-    "procgen": procgen,
-}
+def _cpu_lines() -> list[str]:
+    path = Path("/proc/cpuinfo")
+    return path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
 
 
 def main() -> None:
@@ -222,39 +177,38 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--seconds", type=float, default=3.0, help="per row")
-    parser.add_argument("--environments", nargs="+", default=list(BENCHMARKS), choices=list(BENCHMARKS))
+    parser.add_argument("--only", nargs="+", default=[*WORKS, "ocean"], choices=[*WORKS, "ocean"])
     parser.add_argument("--sizes", nargs="+", type=int, default=[8, 32, 128])
+    parser.add_argument("--ocean-sizes", nargs="+", type=int, default=[64, 1024, 8192, 16384, 32768, 65536])
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--most-processes", type=int, default=32, help="rivals with a process an environment")
-    parser.add_argument("--best-batches", nargs="*", type=int, default=[1024, 8192, 32768, 131072])
-    parser.add_argument("--output", type=Path, help="write the rows as JSON")
+    parser.add_argument("--rivals-python", help="an interpreter that has the rivals; this one by default")
+    parser.add_argument("--procgen-python", help="an interpreter that has Procgen and our dependencies")
+    parser.add_argument("--add-to", type=Path, help="replace the rows of a result that are measured again")
+    parser.add_argument("-o", "--output", type=Path, help="write the result as JSON")
+    parser.add_argument("--ours", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    hardware = (
-        f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}"
-    )
-    print(f"# {hardware}; load average {os.getloadavg()[0]:.1f}; {options.threads} threads")
-    missing = [
-        name for name in ("procgen", "envpool", "stable_baselines3", "pufferlib") if not installed(name)
-    ]
-    print(f"# not installed, left out: {', '.join(missing) or 'nothing'}")
-    rows: list[Row] = []
-
-    def show(row: Row) -> None:
-        rows.append(row)
-        print(f"{row[2]:>7}  {row[3]:>14,.0f}  {row[0]:<32} {row[1]}", flush=True)
-
-    for name in options.environments:
-        for num_envs in options.sizes:
-            for row in BENCHMARKS[name](num_envs, options):
+    if options.ours:
+        for told in our_lines(json.loads(options.ours)):
+            print(json.dumps(told), flush=True)
+        return
+    result: dict[str, Any] = {"benchmark": "environments", **header(options), "rows": []}
+    for work in options.only:
+        if work == "procgen" and options.procgen_python is None:
+            print("procgen   skipped: name an interpreter that has it with --procgen-python")
+            continue
+        for num_envs in options.ocean_sizes if work == "ocean" else options.sizes:
+            for row in rows_of(work, num_envs, options):
                 show(row)
-    if "cartpole" in options.environments:
-        torch.set_num_threads(options.threads)
-        for num_envs in options.best_batches:
-            for row in our_rows("ocean", "cartpole", num_envs, {}, options):
-                show(row)
+                result["rows"].append(row)
+    if options.add_to is not None:
+        measured = {(row["work"], row["num_envs"]) for row in result["rows"]}
+        earlier = json.loads(options.add_to.read_text(encoding="utf-8"))["rows"]
+        kept = [row for row in earlier if (row["work"], row["num_envs"]) not in measured]
+        result["rows"] = kept + result["rows"]
+    print()
+    print(table(result["rows"]))
     if options.output is not None:
-        named = [dict(zip(("who", "what", "num_envs", "steps_per_second"), row, strict=True)) for row in rows]
-        options.output.write_text(json.dumps({"hardware": hardware, "rows": named}, indent=2) + "\n")
+        options.output.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -77,7 +77,7 @@ def test_the_config_trains_on_procgen():
         "train.total_timesteps": 256,
         "train.update_epochs": 1,
     }
-    result = train(load_config("procgen").override(settings))
+    result = train(load_config("coinrun").override(settings))
     assert result.agent_steps == 256
 
 
