@@ -114,10 +114,16 @@ class Belief:
         return np.concatenate([whole, spread])
 
     def _find_outliers(self, surrogate: Surrogate, rows: Rows, y: Array) -> Rows:
-        """Iteratively reweighted runs, as for offsets with Student-t tails (Lange et al. 1989)."""
+        """Iteratively reweighted runs, as for offsets with Student-t tails (Lange et al. 1989).
+
+        The tail lies on the side of bad luck alone, unless the settings say otherwise.
+        """
         for _ in range(self.settings.robust_rounds):
             surrogate.fit(rows, y)
-            luck = (self.settings.tail + surrogate.outlyingness()) / (self.settings.tail + 1)
+            size, sign = surrogate.outlyingness()
+            luck = (self.settings.tail + size) / (self.settings.tail + 1)
+            if not self.settings.lucky_outliers:
+                luck = np.where(sign > 0, np.minimum(luck, 1.0), luck)
             rows = replace(rows, luck=np.clip(luck, 0.2, 1e3))
         return rows
 
@@ -163,6 +169,8 @@ class Belief:
         begun = (self.lengths > 0) & (spent > 0)
         self.cost = CostModel()
         log_costs = np.log(np.maximum(spent[begun], 1e-9) / self.lengths[begun])
+        if not self.settings.cost_model:
+            log_costs = np.full_like(log_costs, np.median(log_costs) if len(log_costs) else 0.0)
         if not begun.any():
             # Nothing has cost anything measurable: every run costs the same.
             begun, log_costs = np.ones(len(self.runs), dtype=bool), np.zeros(len(self.runs))
@@ -172,7 +180,8 @@ class Belief:
         self.reference = float(np.median(log_costs))
         self.crash = CrashModel(self.points.shape[1], self.settings.rungs[0])
         tried = self.lengths > 0
-        self.crash.fit(self.points[tried], self.lengths[tried], self.crashed[tried].astype(float))
+        if self.settings.crash_model:
+            self.crash.fit(self.points[tried], self.lengths[tried], self.crashed[tried].astype(float))
 
 
 def expected_excess(z: Array) -> Array:

@@ -81,8 +81,8 @@ class Thaw:
 
         Args:
             runs: all there are, always in the same order.
-            salt: changes the random numbers where the runs alone would not (points that could not be run,
-                say).
+            salt: the number of trials where not all of them are runs here (points that could not be run, old
+                ones that are no longer shown); changes the random numbers with it.
         """
         if self.settings.only_new:
             decision = self._decide(runs, salt)
@@ -102,6 +102,8 @@ class Thaw:
             return self._initial(runs, salt)
         if self.settings.only_new:
             return self._best_new(belief, rng, (1.0,))[1]
+        if self._is_uncut(max(n, salt)):
+            return self._best_new(belief, rng, (1.0,), "uncut")[1]
         leader = self._leader(belief)
         if leader is not None:
             return Continue(leader, self._next_rung(runs[leader].length), "leader")
@@ -144,6 +146,11 @@ class Thaw:
         point = np.clip(self._centre + radius * (draw - 0.5), 0, 1)
         return Begin(self._snap(point[None])[0], self.settings.rungs[0 if n > 2 else 1], "initial")
 
+    def _is_uncut(self, count: int) -> bool:
+        """Whether run number `count`, the next new one, is one of those that run whole, evenly over a study."""
+        share = self.settings.uncut
+        return math.floor(count * share) > math.floor((count - 1) * share)
+
     def _leader(self, belief: Belief) -> int | None:
         """The unfinished run with the best value, while long runs have had less than their share."""
         settings = self.settings
@@ -161,7 +168,8 @@ class Thaw:
         """Local moves around the best runs, and a share of points from the whole cube that falls with d."""
         n, d = self.settings.num_candidates, self.d
         best = np.argsort(-belief.value)[:6]
-        num_global = int(n * min(0.5, max(0.03, (8 - d) / 8)))
+        share = self.settings.global_share
+        num_global = int(n * (min(0.5, max(0.03, (8 - d) / 8)) if share is None else share))
         num_local = n - num_global
         chosen = np.minimum(rng.geometric(0.35, num_local) - 1, len(best) - 1)
         start = belief.points[best[chosen]]
@@ -202,7 +210,7 @@ class Thaw:
         return np.asarray(gain + np.log(1 - new.crash + TINY) - (new.log_cost - belief.reference))
 
     def _best_new(
-        self, belief: Belief, rng: np.random.Generator, rungs: tuple[float, ...]
+        self, belief: Belief, rng: np.random.Generator, rungs: tuple[float, ...], reason: str = "new"
     ) -> tuple[float, Decision]:
         """The most worthwhile new run, and what it is worth."""
         settings, d = self.settings, self.d
@@ -216,7 +224,7 @@ class Thaw:
             points = np.vstack([points, near])
             promise = np.append(promise, self._promise(belief, self._prospects(belief, near), star))
         points = self._snap(points[np.argsort(-promise)[:FINALISTS]])
-        repeated = np.argsort(-belief.value)[: settings.repeats]
+        repeated = np.argsort(-belief.value)[: settings.repeats if reason == "new" else 0]
         sites = np.append(np.full(len(points), NOBODY), belief.sites[repeated])
         new = self._prospects(belief, np.vstack([points, belief.points[repeated]]), sites)
         fresh = sites == NOBODY
@@ -224,7 +232,7 @@ class Thaw:
             [self._worth(belief, new, share, np.full(len(sites), star), fresh) for share in rungs]
         )
         rung, i = np.unravel_index(int(np.argmax(worth)), worth.shape)
-        return float(worth[rung, i]), Begin(new.points[i], rungs[rung], "new" if fresh[i] else "repeat")
+        return float(worth[rung, i]), Begin(new.points[i], rungs[rung], reason if fresh[i] else "repeat")
 
     def _best_continuation(self, belief: Belief, best: tuple[float, Decision]) -> tuple[float, Decision]:
         """The most worthwhile continuation of a paused run, if it is worth more than the best so far."""
@@ -268,8 +276,11 @@ class Thaw:
         correlation = np.abs(shared) / np.sqrt(seen_variance + surrogate.noise_variance) / deviation
         # What the look can change of the belief; a look that says little about full length can change little.
         shift = deviation * np.minimum(correlation, 1.0)
-        gain = shift * expected_excess(-np.abs(of.value - star) / np.maximum(shift, TINY))
-        # A new configuration that is predicted to be ahead gains that lead by any look at all.
-        gain = gain + settings.lead * fresh * np.maximum(of.value - star, 0.0)
+        if settings.knowledge_gradient:
+            gain = shift * expected_excess(-np.abs(of.value - star) / np.maximum(shift, TINY))
+            # A new configuration that is predicted to be ahead gains that lead by any look at all.
+            gain = gain + settings.lead * fresh * np.maximum(of.value - star, 0.0)
+        else:
+            gain = shift * expected_excess((of.value - star) / deviation)
         cost = of.log_cost - belief.reference + np.log(share - of.length + settings.overhead)
         return np.asarray(np.log(gain + TINY) + np.log(1 - of.crash + TINY) - cost)

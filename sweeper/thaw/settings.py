@@ -27,7 +27,13 @@ class Settings:
         tune_rows: observations that its hyperparameters are fitted to.
         tune_iterations: of L-BFGS.
         robust_rounds: of finding runs whose seed was an outlier, before the fit and after it.
-        tail: degrees of freedom of the seeds' offsets; dead and lucky seeds are common.
+        tail: degrees of freedom of the seeds' offsets towards bad luck; dead seeds are common.
+        lucky_outliers: whether luck has such a tail too. A run far above its neighbours is more often a find.
+        uncut: share of new configurations that run whole from the start, whatever short runs say.
+        global_share: of the proposals that come from the whole space; None lets the dimensions decide.
+        knowledge_gradient: weigh a look by what it can change of the belief, else by expected improvement times
+            correlation.
+        crash_model, cost_model: whether chances of a crash and differences of cost are learnt.
         percentile: scores count by their rank among all scores only.
         only_new: begin full-length runs, continue none (for use with a pruner).
         max_cost: of a full run, as far as it is predicted; None for no limit.
@@ -50,6 +56,12 @@ class Settings:
     tune_iterations: int = 15
     robust_rounds: int = 2
     tail: float = 2.0
+    lucky_outliers: bool = False
+    uncut: float = 0.04
+    global_share: float | None = None
+    knowledge_gradient: bool = True
+    crash_model: bool = True
+    cost_model: bool = True
     percentile: bool = False
     only_new: bool = False
     max_cost: float | None = None

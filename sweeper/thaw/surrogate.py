@@ -136,8 +136,8 @@ class Surrogate:
         self._alpha = cho_solve((self._chol, True), y, check_finite=False)
         self._rows = rows
 
-    def outlyingness(self) -> Array:
-        """For each row, the squared size of its run's offset in units of the seed's variance (n,).
+    def outlyingness(self) -> tuple[Array, Array]:
+        """For each row, the squared size of its run's offset in units of the seed's variance, and its sign (n,).
 
         The expected square under the posterior, as the E-step of a Student-t distribution of offsets wants it.
         """
@@ -146,7 +146,7 @@ class Surrogate:
         offset = variance * rows.luck * (same @ self._alpha)
         half = solve_triangular(self._chol, same, lower=True, check_finite=False)
         left = variance * rows.luck - (variance * rows.luck) ** 2 * (half * half).sum(0)
-        return np.asarray((offset * offset + np.maximum(left, 0.0)) / variance)
+        return np.asarray((offset * offset + np.maximum(left, 0.0)) / variance), np.sign(offset)
 
     def predict(self, at: Rows, *, own: bool = False) -> tuple[Array, Array, Array]:
         """Mean (m,), variance (m,) and whitened covariance with the data (n, m).

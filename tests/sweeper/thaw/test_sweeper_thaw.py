@@ -237,3 +237,39 @@ def test_ranks_only_with_percentile():
     bent = [replace(run, levels=np.exp(5 * run.levels)) for run in runs]
     one, other = (Belief(r, Settings(percentile=True)) for r in (runs, bent))
     assert one.mean == pytest.approx(other.mean)
+
+
+def test_a_share_of_new_configurations_runs_whole():
+    core = Thaw(np.full(2, 0.5), lambda points: points, 0, Settings(uncut=0.25))
+    rng = np.random.default_rng(0)
+    whole = []
+    for n in range(8, 40):
+        points = rng.random((n, 2))
+        runs = [
+            Run(p, 0.06, 0.06, np.array([0.06]), np.array([1.0 - abs(p[0] - 0.3)]), open=False)
+            for p in points
+        ]
+        decision = core.decide(runs)
+        assert isinstance(decision, Begin)
+        if decision.reason == "uncut":
+            assert decision.until == 1.0
+            whole.append(n)
+    assert whole == list(range(8, 40, 4))
+
+
+def test_dead_seeds_are_outliers_and_lucky_ones_are_not_by_default():
+    rng = np.random.default_rng(1)
+    points = np.linspace(0, 1, 12)[:, None]
+
+    def luck_of(height, **changes):
+        levels = 0.5 + 0.01 * rng.standard_normal(12)
+        levels[6] = height
+        runs = [
+            Run(p, 1.0, 1.0, np.array([0.5, 1.0]), np.array([v, v]))
+            for p, v in zip(points, levels, strict=True)
+        ]
+        return Belief(runs, Settings(compression=100.0, **changes)).luck[6]
+
+    assert luck_of(0.0) > 2
+    assert luck_of(1.0) <= 1
+    assert luck_of(1.0, lucky_outliers=True) > 2
