@@ -309,6 +309,7 @@ class Trainer:
             "steps_per_second": counters.agent_steps / max(counters.uptime_seconds, 1e-9),
             "peak_memory_bytes": _peak_memory_bytes(self.device),
             "steps": self.parts.describe(),
+            "capture_seconds": self.parts.capture_seconds(),
         }
         return TrainResult(
             status=status,

@@ -35,6 +35,7 @@ class Parts:
         batch_steps: agent steps of a batch.
         engine: owns all of it, where it outlives the run.
         manner: one sentence on how the steps run, for the run's facts.
+        seconds_before: that the engine's captures had taken before this run.
     """
 
     memory: Memory
@@ -43,6 +44,11 @@ class Parts:
     batch_steps: int
     engine: Engine | None
     manner: str
+    seconds_before: float = 0.0
+
+    def capture_seconds(self) -> float:
+        """Time that this run has spent on captures; 0 where it found all of them ready."""
+        return 0.0 if self.engine is None else self.engine.capture_seconds - self.seconds_before
 
     def load_optimizer(self, saved: Mapping[str, Any]) -> None:
         """Take over an optimiser's state.
@@ -99,7 +105,8 @@ def make_parts(
         engine.begin(agent, hyperparameters, settings.seed)
         engine.learner.on_minibatch = on_heartbeat
         collector = engine.collector(vector, on_heartbeat)
-        return Parts(engine.memory, collector, engine.learner, batch_steps, engine, manner)
+        before = engine.capture_seconds
+        return Parts(engine.memory, collector, engine.learner, batch_steps, engine, manner, before)
     memory = make_memory()
     paths = choose_paths(settings, memory.compute.agent, memory.distribution, vector)
     if paths.one_thread:

@@ -22,7 +22,7 @@ from trainer.ppo.rollout import Collector
 from trainer.vector.tensors import TensorVectorEnv
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Hashable
+    from collections.abc import Callable, Hashable, Sequence
 
     from trainer.cuda.capture import Capture, Captured
     from trainer.policies.base import Agent
@@ -86,6 +86,9 @@ class Engine:
         plan: how a batch is cut.
         horizon, rounds: T, and segments per row.
         ways: how the steps are computed.
+
+    Attributes:
+        capture_seconds: that captures have taken so far.
     """
 
     def __init__(self, memory: Memory, plan: Plan, *, horizon: int, rounds: int, ways: Ways) -> None:
@@ -106,10 +109,22 @@ class Engine:
             advantages=ways.advantages,
             differentiate=ways.differentiate,
         )
-        self.learner = StaticLearner(self.update, ways.capture, _nothing)
-        self._graphed_act = GraphedAct(ways.capture, ways.act)
+        self.capture_seconds = 0.0
+        self.learner = StaticLearner(self.update, self._capture, _nothing)
+        self._graphed_act = GraphedAct(self._capture, ways.act)
         self._device_collector: DeviceCollector | None = None
         self._vector: weakref.ref[VectorEnv] | None = None
+
+    def _capture(
+        self,
+        name: str,
+        step: Callable[[], None],
+        kept: Sequence[torch.Tensor],
+        generators: Sequence[torch.Generator],
+    ) -> Captured:
+        captured = self.ways.capture(name, step, kept, generators)
+        self.capture_seconds += captured.seconds
+        return captured
 
     def begin(self, fresh: Agent, hyperparameters: Hyperparameters, seed: int) -> None:
         """Make everything as a run of its own would: new weights, no gradients seen, a new seed."""
@@ -152,7 +167,7 @@ class Engine:
                 generator=memory.generator,
                 act_function=self.ways.act,
             )
-            self._device_collector = DeviceCollector(rollout, self.ways.capture)
+            self._device_collector = DeviceCollector(rollout, self._capture)
             self._vector = weakref.ref(vector)
         self._device_collector.attach(vector, on_step)
         return self._device_collector
