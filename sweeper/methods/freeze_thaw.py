@@ -16,7 +16,6 @@ import numpy as np
 
 from sweeper.methods.base import best_observed, next_first_point, steps_of
 from sweeper.records import Resume, Start, Suggestion, Trial, TrialState, Value, Verdict
-from sweeper.samplers.base import Goal, History, window_mean
 from sweeper.thaw.core import Thaw
 from sweeper.thaw.records import Begin, Run
 from sweeper.thaw.settings import Settings
@@ -25,6 +24,7 @@ from trainer.errors import FailureKind
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from sweeper.samplers.base import Goal, History
     from sweeper.space import SearchSpace
 
 OWN_FAULT = frozenset(
@@ -89,14 +89,13 @@ class RunReader:
             looks.append(length)
         rungs, levels = [], []
         for share in looks:
-            level = (
-                trial.score
-                if complete and share >= 1 - 1e-9
-                else window_mean(trial, math.ceil(share * total))
-            )
+            if complete and share >= 1 - 1e-9:
+                level = None if trial.score is None else self._goal.sign * trial.score
+            else:
+                level = self._goal.level(trial, math.ceil(share * total))
             if level is not None and math.isfinite(level):
                 rungs.append(share)
-                levels.append(self._goal.sign * level)
+                levels.append(level)
         if complete and not levels and trial.score is not None and math.isfinite(trial.score):
             rungs, levels = [1.0], [self._goal.sign * trial.score]
         running = trial.state in (TrialState.RUNNING, TrialState.QUEUED)

@@ -73,6 +73,7 @@ def make_goal(config: Config) -> Goal:
         sweep.goal == "maximize",
         sweep.cost,
         sweep.metric_distribution == "percentile",
+        sweep.score_rule,
     )
 
 

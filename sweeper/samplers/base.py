@@ -15,6 +15,7 @@ import numpy as np
 
 from sweeper.errors import SearchError
 from sweeper.records import Trial, TrialState, Value
+from sweeper.score import final_score
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -34,12 +35,14 @@ class Goal:
         maximise: whether a higher score is better; cost is always better low.
         cost: what cost means: `uptime` or `agent_steps`.
         percentile: whether scores count by their rank among all scores only.
+        rule: the study's score rule; under `auc` a curve's level is its mean height so far, else its end.
     """
 
     objectives: tuple[str, ...] = ("score",)
     maximise: bool = True
     cost: str = "uptime"
     percentile: bool = False
+    rule: str = "last"
 
     @property
     def sign(self) -> float:
@@ -56,12 +59,17 @@ class Goal:
     def level(self, trial: Trial, steps: int | None = None) -> float | None:
         """The signed score of a trial after `steps` agent steps (None: its last point).
 
-        It is the mean of the curve over the tenth of the full length before that point.
+        It is the mean of the curve over the tenth of the full length before that point, or, where the score is
+        the area under the curve, over all that lies before it: what the same run cut there would have scored.
         """
         end = trial.curve[-1].agent_steps if steps is None and trial.curve else steps
         if end is None:
             return None
-        return self.sign * mean if (mean := window_mean(trial, end)) is not None else None
+        if self.rule == "auc":
+            mean = final_score("auc", [point for point in trial.curve if point.agent_steps <= end], end)
+        else:
+            mean = window_mean(trial, end)
+        return None if mean is None else self.sign * mean
 
 
 def window_mean(trial: Trial, steps: int) -> float | None:

@@ -207,3 +207,15 @@ def test_protein_learns_and_keeps_to_its_cost():
     assert all(p[STEPS.name] / 1000 < 1.3 * limit for p in proposals)
     # Uniform draws would lie 0.26 away on the mean.
     assert np.median([abs(RATE.to_unit(p[RATE.name]) - 0.6) for p in proposals]) < 0.2
+
+
+def test_under_the_rule_of_areas_a_level_is_the_area_so_far():
+    curve = tuple(Observation(steps, 1.0, score) for steps, score in ((100, 1.0), (200, 3.0), (1000, 9.0)))
+    trial = Trial(0, "u", TrialState.PAUSED, {}, curve, 9.0, 1.0, 1000, 1000)
+    goal = Goal(rule="auc")
+    assert goal.level(trial, 50) is None
+    assert goal.level(trial, 100) == pytest.approx(1.0)
+    assert goal.level(trial, 200) == pytest.approx((100 * 1.0 + 100 * 2.0) / 200)
+    assert goal.level(trial) == pytest.approx((100 * 1.0 + 100 * 2.0 + 800 * 6.0) / 1000)
+    assert Goal(maximise=False, rule="auc").level(trial, 100) == pytest.approx(-1.0)
+    assert Goal().level(trial, 200) == pytest.approx(3.0)
