@@ -2,15 +2,13 @@
 
     python -m benchmarks.throughput                           # everything, three repeats
     python -m benchmarks.throughput --only cartpole --repeats 5 --seconds 5
+    python -m benchmarks.throughput --only atari --profile    # and where each microsecond of a step goes
     python -m benchmarks.throughput --rivals-python PATH      # an environment that has the rivals installed
 
-Every measurement is a process of its own; the contenders of a row take turns, so that a drift of the
-machine hits all of them alike. Quote the ratios, not the absolutes. Results: a table on stdout, JSON in
-benchmarks/results/.
-
-The rivals: `pip install stable-baselines3 ale-py opencv-python-headless` and
-`pip install --no-deps pufferlib-core` (which pins an older torch) with psutil, nvidia-ml-py, rich-argparse
-and pyro-ppl beside it. What is missing is skipped with a line.
+Every measurement is a process of its own; the contenders of a row take turns, so that a drift of the machine hits all
+of them alike. Quote the ratios, not the absolutes. Results: a table on stdout, JSON in benchmarks/results/, one file
+for all runs of a day with the same output, row by row. How to install the rivals: benchmarks/README.md. What is
+missing is skipped with a line.
 """
 
 from __future__ import annotations
@@ -54,7 +52,10 @@ ATARI = {"work": "atari", "num_envs": 32, "horizon": 64, "epochs": 1, "minibatch
          "precision": "float32", "threads": 2}  # fmt: skip
 ATARI_SMALL = ATARI | {"num_envs": 8, "horizon": 128, "epochs": 4}
 CARTPOLE = ATARI | {"work": "cartpole", "num_envs": 64, "threads": 1}
+BF16: dict[str, Any] = {"precision": "bfloat16"}
+ALONE: dict[str, Any] = {"threads": 1, "core": 0}
 PUFFER, SB3, OURS = "pufferlib_core", "stable_baselines3", "ours"
+SERIAL = Contender("PufferLib Serial", PUFFER, {"backend": "Serial"})
 
 ROWS = (
     Row(
@@ -62,26 +63,33 @@ ROWS = (
         ATARI,
         (
             Contender("ours fp32", OURS),
-            Contender("ours bf16", OURS, {"precision": "bfloat16"}),
-            Contender("ours fp32, full box", OURS, {"threads": 1}, processes=2),
-            Contender("ours bf16, full box", OURS, {"threads": 1, "precision": "bfloat16"}, processes=2),
-            Contender("ours fp32, one thread", OURS, {"threads": 1}),
-            Contender("PufferLib Serial", PUFFER, {"backend": "Serial"}),
-            Contender("PufferLib Multiprocessing", PUFFER, {"backend": "Multiprocessing"}),
+            Contender("ours bf16", OURS, BF16),
+            Contender("ours fp32, its stages alone", OURS, {"stages": True}),
+            Contender("ours bf16, its stages alone", OURS, BF16 | {"stages": True}),
+            SERIAL,
         ),
-        "PufferLib Serial",
+        SERIAL.name,
+    ),
+    Row(
+        "atari 32x64, full box",
+        ATARI,
+        (
+            Contender("ours fp32, two trials", OURS, {"threads": 1}, processes=2),
+            Contender("ours bf16, two trials", OURS, {"threads": 1} | BF16, processes=2),
+            SERIAL,
+        ),
+        SERIAL.name,
     ),
     Row(
         "atari 8x128x4",
         ATARI_SMALL,
         (
             Contender("ours fp32", OURS),
-            Contender("ours bf16", OURS, {"precision": "bfloat16"}),
-            Contender("PufferLib Serial", PUFFER, {"backend": "Serial"}),
+            Contender("ours bf16", OURS, BF16),
+            SERIAL,
             Contender("SB3", SB3, {"backend": "Serial"}),
-            Contender("SB3 Subproc", SB3, {"backend": "Subproc"}),
         ),
-        "PufferLib Serial",
+        "SB3",
     ),
     *(
         Row(
@@ -97,6 +105,19 @@ ROWS = (
         )
         for num_envs in (64, 1024, 4096)
     ),
+    *(
+        Row(
+            f"side by side, {work}",
+            setting,
+            (
+                Contender("two trials", OURS, {"threads": 1}, processes=2),
+                Contender("one trial, one core", OURS, ALONE),
+                Contender("one trial, both cores", OURS, {"threads": 2}),
+            ),
+            "one trial, one core",
+        )
+        for work, setting in (("cartpole", CARTPOLE), ("atari", ATARI | BF16))
+    ),
 )
 
 
@@ -109,7 +130,8 @@ def measure(contender: Contender, setting: dict[str, Any], rivals_python: str) -
         f"benchmarks.rivals.{contender.adapter}",
         json.dumps(setting | contender.changes),
     ]
-    environment = os.environ | {"OMP_NUM_THREADS": str((setting | contender.changes)["threads"])}
+    threads = str((setting | contender.changes)["threads"])
+    environment = os.environ | {f"{name}_NUM_THREADS": threads for name in ("OMP", "MKL", "OPENBLAS")}
     running = [
         subprocess.Popen(
             command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -142,7 +164,11 @@ def hardware() -> dict[str, Any]:
     bf16 = "avx512_bf16" in Path("/proc/cpuinfo").read_text()
     import torch
 
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False
+    ).stdout.strip()
     return {
+        "commit": commit,
         "cpu": model,
         "cores": os.cpu_count(),
         "bf16": bf16,
@@ -192,30 +218,40 @@ def main() -> None:
         "--seconds", type=float, default=15.0, help="measured time per run, after the warm-up"
     )
     parser.add_argument("--rivals-python", default=sys.executable)
-    parser.add_argument("-o", "--output", type=Path, default=ROOT / "benchmarks/results/throughput.json")
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        default=ROOT / "benchmarks/results" / f"throughput-{dt.datetime.now(dt.UTC).date().isoformat()}.json",
+    )
+    parser.add_argument("--profile", action="store_true", help="print microseconds per agent step by stage")
     arguments = parser.parse_args()
-    results: dict[str, Any] = {
-        "date": dt.datetime.now(dt.UTC).date().isoformat(),
-        "hardware": hardware(),
-        "repeats": arguments.repeats,
-        "seconds": arguments.seconds,
-        "rows": {},
-    }
+    results: dict[str, Any] = {"rows": {}}
+    if arguments.output.is_file():
+        results = json.loads(arguments.output.read_text(encoding="utf-8"))
+    results |= {"date": dt.datetime.now(dt.UTC).date().isoformat(), "hardware": hardware()}
     for row in ROWS:
         if arguments.only not in row.name:
             continue
-        results["rows"][row.name] = run_row(
-            row, arguments.repeats, arguments.seconds, arguments.rivals_python
-        )
+        results["rows"][row.name] = {
+            "repeats": arguments.repeats,
+            "seconds": arguments.seconds,
+            "contenders": run_row(row, arguments.repeats, arguments.seconds, arguments.rivals_python),
+        }
         arguments.output.parent.mkdir(parents=True, exist_ok=True)
-        arguments.output.write_text(json.dumps(results, indent=1) + "\n")
-    print(f"{results['hardware']}")
-    print(f"{'work':<16}{'contender':<28}{'steps/s':>10}{'min':>10}{'max':>10}{'ratio':>8}")
+        arguments.output.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    print(results["hardware"])
+    print(f"{'work':<24}{'contender':<30}{'steps/s':>10}{'min':>10}{'max':>10}{'ratio':>8}")
     for name, row_results in results["rows"].items():
-        for contender, figures in row_results.items():
+        for contender, figures in row_results["contenders"].items():
             ratio = f"{figures['ratio']:.2f}" if figures["ratio"] else "-"
             numbers = "".join(f"{figures[key]:>10,.0f}" for key in ("median", "min", "max"))
-            print(f"{name:<16}{contender:<28}{numbers}{ratio:>8}")
+            print(f"{name:<24}{contender:<30}{numbers}{ratio:>8}")
+            if arguments.profile and figures["microseconds_per_step"]:
+                stages = figures["microseconds_per_step"].items()
+                print(
+                    f"{'':<24}" + ", ".join(f"{stage} {value:,.2f}" for stage, value in stages) + " µs a step"
+                )
 
 
 if __name__ == "__main__":
