@@ -54,7 +54,7 @@ class Coverage:
     Attributes:
         name: full name.
         values: of the samples, in drawing order.
-        counts: samples per bin (equal widths between the bounds in natural units), or per choice.
+        counts: samples per bin (equal widths between the bounds on the axis that is searched), or per choice.
         quantiles: lowest, 5 %, median, 95 % and highest; empty for categorical parameters.
     """
 
@@ -130,13 +130,15 @@ def _cover(parameter: Parameter, values: list[Value]) -> Coverage:
         counts = tuple(counted[repr(choice)] for choice in parameter.choices)
         return Coverage(parameter.name, tuple(values), counts, ())
     numbers = np.array([float(value) for value in values], dtype=np.float64)
-    num_bins = NUM_BINS if parameter.num_values is None else min(NUM_BINS, parameter.num_values)
-    if parameter.distribution_name == "uniform_pow2":
-        # Powers of two would crowd in the first bins: one bin a power.
-        powers = np.log2(numbers / parameter.low)
-        binned, _ = np.histogram(powers, bins=num_bins, range=(-0.5, num_bins - 0.5))
-    else:
-        binned, _ = np.histogram(numbers, bins=num_bins, range=(parameter.low, parameter.high))
+    # On the axis on which the parameter is searched: a learning rate's decades are equally wide.
+    places = np.array([parameter.to_unit(value) for value in values], dtype=np.float64)
+    few = (
+        parameter.num_values
+        if parameter.num_values is not None and parameter.num_values <= NUM_BINS
+        else None
+    )
+    margin = 0.5 / (few - 1) if few is not None and few > 1 else 0.0
+    binned, _ = np.histogram(places, bins=few or NUM_BINS, range=(-margin, 1.0 + margin))
     quantiles = np.quantile(numbers, [0.0, 0.05, 0.5, 0.95, 1.0], method="nearest")
     return Coverage(parameter.name, tuple(values), tuple(map(int, binned)), tuple(map(float, quantiles)))
 

@@ -40,7 +40,7 @@ def write_results(study: StoredStudy) -> Results:
         best = study.folder / BEST_FILE
         write_file(best, view.best_config)
     report = study.folder / REPORT_FILE
-    write_file(report, render_page(view))
+    write_file(report, render_page(view, folder=report.parent))
     annotate_study(study, view)
     return Results(report, best)
 
@@ -68,5 +68,5 @@ def write_report(study: StoredStudy, path: Path, *, refresh_seconds: int | None 
     from sweeper.report.from_store import view_of
     from sweeper.report.page import render_page
 
-    write_file(path, render_page(view_of(study), refresh_seconds=refresh_seconds))
+    write_file(path, render_page(view_of(study), refresh_seconds=refresh_seconds, folder=path.parent))
     return path

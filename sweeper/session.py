@@ -50,6 +50,7 @@ class Running:
         config: what it was launched with.
         watch: how long it has run.
         pause_at: agent steps at which it shall pause; None for its full length.
+        began_at: wall clock, seconds since the epoch.
         interrupted: whether it was told to pause because the sweep stops or waits.
         judged: whether the method has told it to pause. Where nobody has, the one that ran it had to leave.
     """
@@ -58,6 +59,7 @@ class Running:
     config: Config
     watch: Stopwatch
     pause_at: int | None
+    began_at: float
     interrupted: bool = False
     judged: bool = False
 
@@ -209,7 +211,9 @@ class Session:
         checkpoint = newest_checkpoint(folder) if resume else None
         earlier = tuple(scored(self.ledger.curve(trial.uuid))) if checkpoint is not None else ()
         slot = min(set(range(len(self.running) + 1)) - {run.slot for run in self.running.values()})
-        self.running[trial.uuid] = Running(slot, config, Stopwatch(self.clock.monotonic()), pause_at)
+        self.running[trial.uuid] = Running(
+            slot, config, Stopwatch(self.clock.monotonic()), pause_at, self.clock.now()
+        )
         self.launcher.launch(
             Assignment(
                 uuid=trial.uuid,
@@ -249,6 +253,7 @@ class Session:
             self._report(event, run)
         else:
             del self.running[event.uuid]
+            self._note_run(event.uuid, run)
             trial = self._finish(event, run)
             self.listener.on_finished(trial)
 
@@ -266,6 +271,13 @@ class Session:
                 write_text(folder / CONFIG_FILE, dump_config(config))
             except OSError as error:
                 self.hold(f"{folder} cannot be written: {error.strerror or error}.")
+
+    def _note_run(self, uuid: str, run: Running) -> None:
+        """Keep where and when a trial ran: one that pauses and goes on has several runs."""
+        trial = self.ledger.trial(uuid)
+        known = trial.attributes.get("runs")
+        runs = [*(known if isinstance(known, list) else ()), [run.slot, run.began_at, self.clock.now()]]
+        self.ledger.change(uuid, trial.state, attributes={"runs": runs})
 
     def _report(self, event: Reported, run: Running) -> None:
         point = CurvePoint(event.agent_steps, event.cost_seconds, event.score, event.metrics)

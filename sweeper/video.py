@@ -1,7 +1,7 @@
 """Films of a study's trials: on request, and of the best one so far while a sweep runs.
 
-A film is made by a process of its own (`python -m sweeper.video FOLDER CHECKPOINT FILE`), with one thread, the lowest
-priority and no GPU, so that the trials beside it notice little.
+A film is made by a process of its own (`python -m sweeper.video …`) with one thread, low priority and no GPU, so that
+the trials beside it notice little.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ LONGEST_SECONDS = 900.0
 """A film that takes longer to make is given up."""
 
 _PATIENCE_SECONDS = 0.2
-_LOWEST_PRIORITY = 19
+_LOW_PRIORITY = 10
+"""A tenth of a busy core: enough to come to an end beside trials that take all there is."""
 
 
 class Filming:
@@ -50,6 +51,7 @@ class Filming:
         self._began_at = 0.0
         self._tried: set[int] = set()
         self._last_trouble = ""
+        self._nice = _LOW_PRIORITY
 
     def look(self, best: Trial | None) -> None:
         """Take in what has become of a film under way, and begin the next one if there is one to make."""
@@ -65,7 +67,12 @@ class Filming:
 
     def finish(self, best: Trial | None, interrupted: Callable[[], bool]) -> None:
         """Wait until the best trial is filmed; not if somebody is in a hurry."""
+        if best is not None and self._number != best.number:
+            self.close()  # of a trial that is no longer the best
+        self._nice = 0  # nobody is disturbed any more
         self.look(best)
+        if self._process is not None:
+            self._on_note(f"Filming the best trial, {self._number} …")
         while self._process is not None and not interrupted():
             time.sleep(_PATIENCE_SECONDS)
             self.look(best)
@@ -84,9 +91,10 @@ class Filming:
         if checkpoint is None or (folder / VIDEO_FILE).is_file():
             return
         self._number, self._began_at = number, time.monotonic()
+        paths = (str(folder), str(checkpoint), str(folder / VIDEO_FILE))
         threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
         self._process = subprocess.Popen(  # noqa: S603 - this Python, this module
-            [sys.executable, "-m", "sweeper.video", str(folder), str(checkpoint), str(folder / VIDEO_FILE)],
+            [sys.executable, "-m", "sweeper.video", *paths, str(self._nice)],
             env={**os.environ, **threads, "CUDA_VISIBLE_DEVICES": "", TOKEN_VARIABLE: self._token},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
@@ -137,47 +145,11 @@ def no_checkpoint(folder: Path) -> SweepError:
     )
 
 
-def excerpt(path: Path, most_bytes: int) -> bytes | None:
-    """A film, or as much of its beginning as fits; None where it cannot be cut for lack of a package.
-
-    Nothing is encoded again: packets are copied until the size is reached.
-
-    Args:
-        path: an MP4.
-        most_bytes: of the excerpt.
-    """
-    if path.stat().st_size <= most_bytes:
-        return path.read_bytes()
-    try:
-        import av
-    except ModuleNotFoundError:
-        return None
-    from io import BytesIO
-
-    buffer = BytesIO()
-    # What the index takes grows with the number of pictures: about 16 bytes each, and a kilobyte.
-    left = most_bytes - 2048
-    with (
-        av.open(str(path)) as source,
-        av.open(buffer, "w", format="mp4", options={"movflags": "faststart"}) as target,
-    ):
-        stream = target.add_stream_from_template(source.streams.video[0])
-        for packet in source.demux(source.streams.video[0]):
-            if packet.dts is None:
-                continue
-            left -= packet.size + 24
-            if left < 0:
-                break
-            packet.stream = stream
-            target.mux(packet)
-    return buffer.getvalue()
-
-
 def main() -> int:
-    """`python -m sweeper.video FOLDER CHECKPOINT FILE`."""
-    folder, checkpoint, path = (Path(argument) for argument in sys.argv[1:])
+    """`python -m sweeper.video FOLDER CHECKPOINT FILE NICE`."""
+    folder, checkpoint, path = (Path(argument) for argument in sys.argv[1:4])
     die_with_parent(os.getppid())
-    os.nice(_LOWEST_PRIORITY)
+    os.nice(int(sys.argv[4]))
     try:
         film_folder(folder, path, checkpoint=checkpoint)
     except PufferError as error:

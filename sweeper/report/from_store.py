@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sweeper.export import changed_settings, export_trial, study_config
+from sweeper.folder import VIDEO_FILE
 from sweeper.records import Observation, Trial
 from sweeper.repeats import read_repeats
 from sweeper.report.study_view import StudyView
@@ -53,6 +54,11 @@ def view_of(study: StoredStudy) -> StudyView:
         max_runs=study.max_runs,
         repeats=read_repeats(attributes, sign=-1 if study.spec.goals[0] == "minimize" else 1),
         facts={name: attributes[name] for name in _FACTS if attributes.get(name)},
+        videos={
+            trial.number: path
+            for trial in trials
+            if (path := study.trial_folder(trial.number) / VIDEO_FILE).is_file()
+        },
     )
 
 

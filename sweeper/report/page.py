@@ -26,6 +26,7 @@ from sweeper.formatting import (
 )
 from sweeper.records import Trial, TrialState
 from sweeper.report import compare, figures
+from sweeper.report.films import LARGEST_PAGE_BYTES, film_inside, film_links
 from sweeper.report.response import response_of
 from sweeper.report.summary import summarise
 from sweeper.report.theme import DARK_TONES
@@ -76,13 +77,13 @@ class Tile:
     detail: str
 
 
-def render_page(study: StudyView, *, refresh_seconds: int | None = None, video: str | None = None) -> str:
+def render_page(study: StudyView, *, refresh_seconds: int | None = None, folder: Path | None = None) -> str:
     """The whole page.
 
     Args:
         study: what to report.
         refresh_seconds: let the page load itself anew so often, for a report that is rebuilt while a sweep runs.
-        video: a `data:` address of a short video of the best agent.
+        folder: where the page will lie, so that it can link films with a relative address.
     """
     sections = page_sections(study)
     hovers: dict[str, int] = {}
@@ -93,26 +94,29 @@ def render_page(study: StudyView, *, refresh_seconds: int | None = None, video: 
         for section in sections
         for drawing in section.drawings
     }
-    page: str = _template("page.html.j2").render(
-        study=study,
-        tiles=_tiles(study),
-        summary=summarise(study),
-        sections=sections,
-        figures=drawings,
-        hovers=_inert(json.dumps(list(hovers))),
-        tones=_inert(json.dumps(dict(DARK_TONES))),
-        table=_inert(json.dumps(trial_table(study), separators=(",", ":"), allow_nan=False)),
-        changes=_changes(study.best_changes),
-        facts=[f"{name}: {value}" for name, value in study.facts.items()],
-        made_at=format_time(time.time()),
-        version=_version(),
-        refresh_seconds=refresh_seconds,
-        video=video,
-        css=(_HERE / "page.css").read_text(encoding="utf-8"),
-        js=(_HERE / "page.js").read_text(encoding="utf-8"),
-        plotly_js=get_plotlyjs(),
-    )
-    return page
+    values = {
+        "study": study,
+        "tiles": _tiles(study),
+        "summary": summarise(study),
+        "sections": sections,
+        "figures": drawings,
+        "hovers": _inert(json.dumps(list(hovers))),
+        "tones": _inert(json.dumps(dict(DARK_TONES))),
+        "table": _inert(json.dumps(trial_table(study), separators=(",", ":"), allow_nan=False)),
+        "changes": _changes(study.best_changes),
+        "facts": [f"{name}: {value}" for name, value in study.facts.items()],
+        "made_at": format_time(time.time()),
+        "version": _version(),
+        "refresh_seconds": refresh_seconds,
+        "inside": None,
+        "videos": film_links(study, folder),
+        "css": (_HERE / "page.css").read_text(encoding="utf-8"),
+        "js": (_HERE / "page.js").read_text(encoding="utf-8"),
+        "plotly_js": get_plotlyjs(),
+    }
+    page: str = _template("page.html.j2").render(values)
+    inside = film_inside(study, LARGEST_PAGE_BYTES - len(page.encode()))
+    return page if inside is None else _template("page.html.j2").render({**values, "inside": inside})
 
 
 def render_comparison(studies: Sequence[StudyView]) -> str:

@@ -14,6 +14,7 @@ from sweeper.records import Observation, Trial, TrialState, Value
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from sweeper.parameter import Parameter
     from sweeper.repeats import Repeat
@@ -40,7 +41,7 @@ class StudyView:
         running: whether a sweep holds the study now.
         max_runs: the budget in configurations, None where there is none.
         facts: what else is known: versions, commit, command …
-        videos: trial number → path of a video, relative to the report.
+        videos: trial number → the film of its agent.
     """
 
     name: str
@@ -61,7 +62,7 @@ class StudyView:
     running: bool = False
     max_runs: int | None = None
     facts: Mapping[str, object] = field(default_factory=dict)
-    videos: Mapping[int, str] = field(default_factory=dict)
+    videos: Mapping[int, Path] = field(default_factory=dict)
 
     @property
     def sign(self) -> int:

@@ -54,7 +54,7 @@ def space_table(config: Config, space: SearchSpace) -> Table:
 
 
 def coverage_table(space: SearchSpace, found: Sequence[Coverage], num_samples: int) -> Table:
-    """What the samples really cover, with a histogram over the range in natural units."""
+    """What the samples really cover, with a histogram on the axis on which each parameter is searched."""
     title = f"what {num_samples:,} samples cover"
     table = _table(title, ("parameter", "lowest", "median", "highest", "from bound to bound"))
     for cover in found:

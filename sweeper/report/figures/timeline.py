@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from sweeper.formatting import format_seconds
 from sweeper.records import Trial, TrialState
 from sweeper.report.hover import describe
 from sweeper.report.theme import STATE_COLORS, SURFACE, empty_figure, new_figure
@@ -20,29 +22,49 @@ _ORDER = (
     TrialState.PAUSED,
     TrialState.FAILED,
     TrialState.RUNNING,
+    TrialState.QUEUED,
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Span:
+    """One run of a trial.
+
+    Attributes:
+        trial: that ran.
+        start, end: seconds since the epoch.
+        slot: where; None where nobody has noted it.
+        index, count: which of the trial's runs it is, from 0, and how many there are.
+    """
+
+    trial: Trial
+    start: float
+    end: float
+    slot: int | None = None
+    index: int = 0
+    count: int = 1
+
+
 def figure(study: StudyView) -> go.Figure:
-    """Bars from each trial's start to its end, packed into as many rows as ran side by side."""
-    spans = [(trial, *span) for trial in study.trials if (span := span_of(trial)) is not None]
+    """Bars from each run's start to its end, packed into as many rows as ran side by side."""
+    spans = [span for trial in study.trials for span in spans_of(trial)]
     if not spans:
         return empty_figure("No trial has both a start and an end yet.")
     rows = _rows(spans)
-    num_rows = max(rows.values()) + 1
+    num_rows = max(rows) + 1
     drawing = new_figure(height=110 + 44 * min(num_rows, 12), bargap=0.25, barmode="overlay")
     for state in _ORDER:
-        chosen = [(trial, start, end) for trial, start, end in spans if trial.state is state]
+        chosen = [(span, row) for span, row in zip(spans, rows, strict=True) if span.trial.state is state]
         if not chosen:
             continue
         drawing.add_bar(
             orientation="h",
-            y=[f"slot {rows[trial.number] + 1}" for trial, _, _ in chosen],
-            base=[_iso(start) for _, start, _ in chosen],
-            x=[(end - start) * 1000 for _, start, end in chosen],
+            y=[f"slot {row + 1}" for _, row in chosen],
+            base=[_iso(span.start) for span, _ in chosen],
+            x=[round((span.end - span.start) * 1000) for span, _ in chosen],
             name=state.value,
             marker={"color": STATE_COLORS[state], "line": {"width": 0.8, "color": SURFACE}},
-            hovertext=[describe(study, trial, parameters=False) for trial, _, _ in chosen],
+            hovertext=[_words(study, span) for span, _ in chosen],
             hoverinfo="text",
         )
     drawing.update_xaxes(type="date", tickformatstops=_DATE_FORMATS)
@@ -63,27 +85,50 @@ _DATE_FORMATS = [
 ]
 
 
-def span_of(trial: Trial) -> tuple[float, float] | None:
-    """Start and end of a trial in seconds since the epoch; None while either is unknown."""
+def spans_of(trial: Trial) -> list[Span]:
+    """Every run of a trial, in order; of one whose runs nobody has noted, its start and end as a single one."""
+    noted = trial.attributes.get("runs")
+    runs = [run for run in noted if _is_run(run)] if isinstance(noted, list) else []
+    if runs:
+        return [
+            Span(trial, float(start), float(end), int(slot), index, len(runs))
+            for index, (slot, start, end) in enumerate(runs)
+        ]
     start, end = trial.attributes.get("started_at"), trial.attributes.get("finished_at")
     if isinstance(start, int | float) and isinstance(end, int | float) and end >= start:
-        return float(start), float(end)
-    return None
-
-
-def _rows(spans: list[tuple[Trial, float, float]]) -> dict[int, int]:
-    """Trial number → row: the slot it says it ran in, else the first row that was free."""
-    rows: dict[int, int] = {}
-    free_from: list[float] = []
-    for trial, start, end in sorted(spans, key=lambda span: span[1]):
         slot = trial.attributes.get("slot")
-        if isinstance(slot, int):
-            row = slot
-        else:
-            row = next((row for row, free in enumerate(free_from) if free <= start), len(free_from))
+        return [Span(trial, float(start), float(end), slot if isinstance(slot, int) else None)]
+    return []
+
+
+def _is_run(run: object) -> bool:
+    return (
+        isinstance(run, list | tuple)
+        and len(run) == 3
+        and all(isinstance(part, int | float) for part in run)
+        and run[2] >= run[1]
+    )
+
+
+def _words(study: StudyView, span: Span) -> str:
+    words = describe(study, span.trial, parameters=False)
+    if span.count == 1:
+        return words
+    return f"{words}<br>run {span.index + 1} of {span.count}: {format_seconds(span.end - span.start)}"
+
+
+def _rows(spans: list[Span]) -> list[int]:
+    """The row of each span: the slot it says it ran in, else the first row that was free."""
+    rows = [0] * len(spans)
+    free_from: list[float] = []
+    for place in sorted(range(len(spans)), key=lambda index: spans[index].start):
+        span = spans[place]
+        row = span.slot
+        if row is None:
+            row = next((row for row, free in enumerate(free_from) if free <= span.start), len(free_from))
         free_from += [0.0] * (row + 1 - len(free_from))
-        free_from[row] = max(free_from[row], end)
-        rows[trial.number] = row
+        free_from[row] = max(free_from[row], span.end)
+        rows[place] = row
     return rows
 
 

@@ -143,6 +143,16 @@ def test_sweeps_that_do_something_are_not_blamed(tmp_path: Path) -> None:
     assert inspection.idle_parameters(Config().override(both), None) == []
 
 
+def test_a_parameter_is_drawn_on_its_own_axis(tmp_path: Path) -> None:
+    space = SearchSpace.from_config(load_config_file(write(tmp_path)))
+    covers = {c.name: c for c in inspection.coverage(space, inspection.draw_samples(space, 1))}
+    # Even on a logarithmic axis: on a linear one a single bin would hold half of all samples.
+    counts = covers["train.gamma"].counts
+    assert max(counts) < 3 * min(counts)
+    sizes = covers["train.minibatch_size"]
+    assert list(sizes.counts) == [sizes.values.count(power) for power in (16, 32, 64, 128, 256)]
+
+
 def test_histograms() -> None:
     assert histogram([0, 1, 2, 4]) == " ▃▅█"
     assert histogram([]) == ""
