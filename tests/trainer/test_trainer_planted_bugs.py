@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 
+from trainer import loop
 from trainer.policies.precision import CastCompute
-from trainer.ppo import advantage, loss, prioritise, rollout, schedule, update
+from trainer.ppo import advantage, loss, prioritise, rollout, update
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,7 +52,16 @@ def advantage_with_the_wrong_sign(patch: pytest.MonkeyPatch) -> None:
 
 
 def no_annealing(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(schedule, "learning_rate_at", lambda progress, rate, **_: rate)
+    patch.setattr(loop, "set_learning_rate", lambda optimizer, value: None)
+
+
+def no_annealing_of_the_correction(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(loop, "prio_beta_at", lambda progress, beta0: beta0)
+
+
+def priorities_not_drawn_by(patch: pytest.MonkeyPatch) -> None:
+    real = update.draw_segments
+    patch.setattr(update, "draw_segments", lambda p, *rest: real(torch.ones_like(p) / len(p), *rest))
 
 
 def stale_ratios(patch: pytest.MonkeyPatch) -> None:
@@ -95,7 +105,6 @@ BUGS = [
     (truncation_treated_as_termination, "test_trainer_rollout", "test_every_step_is_in_its_place", True),
     (lstm_state_not_reset, "test_trainer_rollout", "test_the_state_begins_anew_with_every_episode", True),
     (advantage_with_the_wrong_sign, "test_trainer_advantage", "test_a_hand_computed_episode", False),
-    (no_annealing, "test_trainer_loss", "test_the_learning_rate_falls_along_a_cosine", False),
     (priorities_ignored, "test_trainer_loss", "test_hand_computed_priorities", False),
     (dead_steps_learnt_from, "test_trainer_loss", "test_a_hand_computed_minibatch", False),
 ]
@@ -117,6 +126,37 @@ def test_a_planted_bug_is_noticed(
     plant(monkeypatch)
     with pytest.raises((AssertionError, pytest.fail.Exception)):
         getattr(load(module), test)(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("plant", "test", "settings"),
+    [
+        (no_annealing, "test_the_learning_rate_of_a_run_falls_along_a_cosine", ("adam",)),
+        (no_annealing, "test_the_learning_rate_of_a_run_falls_along_a_cosine", ("muon",)),
+        (
+            no_annealing_of_the_correction,
+            "test_the_correction_for_priorities_is_whole_in_the_last_epoch",
+            (),
+        ),
+    ],
+)
+def test_a_schedule_that_does_not_move_is_noticed(
+    corridor_config, make_corridor, monkeypatch, plant, test, settings
+) -> None:
+    def call() -> None:
+        with pytest.MonkeyPatch.context() as inner:
+            getattr(load("test_trainer_settings"), test)(corridor_config, make_corridor, inner, *settings)
+
+    call()
+    plant(monkeypatch)
+    with pytest.raises(AssertionError):
+        call()
+
+
+def test_priorities_that_nothing_is_drawn_by_are_noticed(monkeypatch) -> None:
+    priorities_not_drawn_by(monkeypatch)
+    with pytest.MonkeyPatch.context() as inner, pytest.raises(AssertionError):
+        load("test_trainer_update").test_minibatches_prefer_segments_with_large_advantages(inner)
 
 
 def test_stale_ratios_are_noticed(monkeypatch) -> None:

@@ -135,6 +135,26 @@ def test_a_minibatch_of_all_segments_needs_no_correction_for_priorities() -> Non
     assert torch.equal(after[0], after[1])
 
 
+def test_minibatches_prefer_segments_with_large_advantages(monkeypatch) -> None:
+    """Two of eight segments are paid a hundred times as much as the others: they are nearly always among the four."""
+    from trainer.ppo import update
+
+    dealt = []
+    real = update.take_observations
+    monkeypatch.setattr(
+        update,
+        "take_observations",
+        lambda buffer, columns: dealt.append(columns.tolist()) or real(buffer, columns),
+    )
+    buffer = random_buffer(5)
+    buffer.states = ()
+    buffer.rewards[:, [2, 5]] *= 100
+    buffer.live[:] = True
+    it = learner(double_agent(False), piece=4, minibatches=20, rate=0.0)
+    it.update(buffer, coefficients()._replace(prio_alpha=torch.tensor(1.0)))
+    assert sum(2 in hand and 5 in hand for hand in dealt) >= 18
+
+
 def test_ratios_of_learnt_segments_are_the_newest_known(monkeypatch) -> None:
     """The second minibatch's advantages see the ratios and values that the first one left behind."""
     from trainer.ppo import update
