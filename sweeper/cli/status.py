@@ -71,7 +71,7 @@ def board_of(study: StoredStudy) -> Board:
 
     config = study_config(study)
     lock = study.lock_info()
-    trials = study.trials()
+    trials = study.trials(ended_curves=False)
     board = Board(
         study_name=study.name,
         environment=study.spec.environment,
@@ -100,7 +100,7 @@ def _print_json(study: StoredStudy) -> None:
     best = study.best()
     record = info_record(study.info())
     record["best"] = None if best is None else trial_record(best)
-    record["trials"] = [trial_record(trial) for trial in study.trials()]
+    record["trials"] = [trial_record(trial) for trial in study.trials(ended_curves=False)]
     click.echo(json.dumps(record))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, Row, select
+from sqlalchemy import Connection, Row, case, select
 
 from sweeper.records import Observation, Trial, TrialState
 from sweeper.store.tables import TRIALS
@@ -54,9 +54,20 @@ def trial_of(row: Row[Any]) -> Trial:
     )
 
 
-def read_trials(connection: Connection, study_uuid: str) -> list[tuple[int, Trial]]:
-    """Optuna's id and snapshot of every trial of a study, by number."""
-    query = select(TRIALS).where(TRIALS.c.study_uuid == study_uuid).order_by(TRIALS.c.number)
+def read_trials(
+    connection: Connection, study_uuid: str, *, ended_curves: bool = True
+) -> list[tuple[int, Trial]]:
+    """Optuna's id and snapshot of every trial of a study, by number.
+
+    Args:
+        connection: to the database.
+        study_uuid: the study.
+        ended_curves: False leaves out the observations of trials that no longer run, most of what there is to read.
+    """
+    runs = TRIALS.c.state == TrialState.RUNNING.value
+    curve = TRIALS.c.curve if ended_curves else case((runs, TRIALS.c.curve), else_="[]").label("curve")
+    others = (column for column in TRIALS.c if column.name != "curve")
+    query = select(*others, curve).where(TRIALS.c.study_uuid == study_uuid).order_by(TRIALS.c.number)
     return [(row.trial_id, trial_of(row)) for row in connection.execute(query)]
 
 

@@ -95,10 +95,14 @@ class StoredStudy:
         """`<artifacts>/<study>/trial-0007`."""
         return self.folder / trial_folder_name(number)
 
-    def trials(self) -> list[Trial]:
-        """Snapshots of all trials by number."""
+    def trials(self, *, ended_curves: bool = True) -> list[Trial]:
+        """Snapshots of all trials by number; `ended_curves` = False is several times as quick.
+
+        Args:
+            ended_curves: False leaves out the observations of trials that no longer run.
+        """
         with self.engine.connect() as connection:
-            return [trial for _, trial in read_trials(connection, self.uuid)]
+            return [trial for _, trial in read_trials(connection, self.uuid, ended_curves=ended_curves)]
 
     def trial(self, number: int) -> Trial:
         """One trial.

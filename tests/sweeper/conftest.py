@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from planted_rehearsal import Rehearsal
 
 from sweeper.clock import VirtualClock
 from sweeper.records import CurvePoint, TrialState
@@ -102,3 +103,8 @@ def fill(tmp_path):
 @pytest.fixture
 def filled(fill):
     return fill()
+
+
+@pytest.fixture
+def rehearsal(tmp_path):
+    return Rehearsal(tmp_path)

@@ -8,99 +8,13 @@ from dataclasses import replace
 
 import optuna
 import pytest
-from planted_config import planted_config
+from planted_rehearsal import Notes, Rehearsal, StopAfter, check_whole, rising, states
 
-from sweeper.clock import VirtualClock
 from sweeper.errors import StudyLockedError, StudyMismatchError, StudyNameError, SweepAbortedError
-from sweeper.launchers.simulated import Epoch, SimulatedLauncher
-from sweeper.listener import EndReason, Silence
-from sweeper.loop import Sweep
+from sweeper.launchers.simulated import Epoch
+from sweeper.listener import EndReason
 from sweeper.records import TrialState
-from sweeper.store import RequestKind, open_store
 from trainer.errors import FailureKind
-
-
-def rising(assignment, num_epochs=10, seconds=1.0):
-    total = assignment.config.train.total_timesteps
-    height = 100 * assignment.config.train.learning_rate
-    for number in range(1, num_epochs + 1):
-        score = height * number / num_epochs
-        yield Epoch(total * number // num_epochs, seconds, score, metrics={"losses/kl": 0.1})
-
-
-class Notes(Silence):
-    def __init__(self):
-        self.notes, self.started, self.finished, self.outcome = [], [], [], None
-
-    def on_note(self, text):
-        self.notes.append(text)
-
-    def on_started(self, trial):
-        self.started.append(trial.number)
-
-    def on_finished(self, trial):
-        self.finished.append((trial.number, trial.state))
-
-    def on_sweep_finished(self, outcome):
-        self.outcome = outcome
-
-
-class Rehearsal:
-    """Sweeps over one study in a folder, on one clock."""
-
-    def __init__(self, folder):
-        self.folder = folder
-        self.clock = VirtualClock()
-        self.storage = folder / "studies.db"
-        self.listener = Notes()
-
-    def sweep(self, *settings, behave=rising, slots=2, name="rehearsal", listener=None, text=None):
-        config = planted_config(*settings) if text is None else planted_config(*settings, text=text)
-        launcher = SimulatedLauncher(slots, self.clock, behave)
-        listener = listener or self.listener
-        made = Sweep(config, self.storage, name, launcher=launcher, clock=self.clock, listener=listener)
-        if hasattr(listener, "attach"):
-            listener.attach(made)
-        return made
-
-    def run(self, *settings, **options):
-        return self.sweep(*settings, **options).run()
-
-    @property
-    def study(self):
-        return open_store(self.storage, must_exist=True, clock=self.clock).open("rehearsal")
-
-
-@pytest.fixture
-def rehearsal(tmp_path):
-    return Rehearsal(tmp_path)
-
-
-def states(study):
-    return Counter(trial.state for trial in study.trials())
-
-
-def check_whole(study):
-    """What must hold of any study that no sweep is running on."""
-    trials = study.trials()
-    assert [t.number for t in trials] == list(range(len(trials)))
-    assert not [t for t in trials if t.state is TrialState.RUNNING]
-    values = [tuple(sorted(t.values.items())) for t in trials if "retry_of" not in t.attributes]
-    assert len(set(values)) == len(values)
-    for uuid, curve in study.curves().items():
-        steps = [point.agent_steps for point in curve]
-        assert steps == sorted(set(steps)), uuid
-    mirrored = study.optuna_study.trials
-    assert [t.number for t in mirrored] == [t.number for t in trials]
-    for trial, mirror in zip(trials, mirrored, strict=True):
-        assert mirror.params == dict(trial.values)
-        assert mirror.user_attrs["uuid"] == trial.uuid
-        assert mirror.user_attrs["phase"] == trial.state.value
-        assert mirror.intermediate_values == {o.agent_steps: pytest.approx(o.score) for o in trial.curve}
-        assert len(mirror.intermediate_values) <= 50
-        if trial.state is TrialState.COMPLETE:
-            assert mirror.value == pytest.approx(trial.score)
-    assert study.lock_info() is None
 
 
 class TestBudgets:
@@ -305,23 +219,6 @@ class TestFailures:
         assert rehearsal.study.optuna_study.trials[bad[0].number].state is optuna.trial.TrialState.FAIL
 
 
-class StopAfter(Notes):
-    """Asks the sweep to stop, as Ctrl-C does, after so many reports."""
-
-    def __init__(self, reports, times=1):
-        super().__init__()
-        self.left, self.times = reports, times
-
-    def attach(self, sweep):
-        self.sweep = sweep
-
-    def on_reported(self, trial, report):
-        self.left -= 1
-        if self.left == 0:
-            for _ in range(self.times):
-                self.sweep.stop()
-
-
 class TestStoppingAndContinuing:
     @pytest.mark.parametrize("times", [1, 2])
     def test_an_interrupted_sweep_is_continued_by_the_same_command(self, rehearsal, times):
@@ -391,86 +288,6 @@ class TestStoppingAndContinuing:
         outcome = rehearsal.run("--sweep.max-runs", "4", "--sweep.max-hours", "1", listener=SetBack())
         assert outcome.counts == {TrialState.COMPLETE: 4}
         check_whole(rehearsal.study)
-
-
-class Ask(Notes):
-    """Leaves a request when a trial starts, as another terminal would."""
-
-    def __init__(self, rehearsal, number, kind, argument=None):
-        super().__init__()
-        self.rehearsal, self.number, self.kind, self.argument = rehearsal, number, kind, argument
-
-    def on_started(self, trial):
-        super().on_started(trial)
-        if trial.number == self.number:
-            self.number = None
-            self.rehearsal.study.request(self.kind, self.argument)
-
-
-class TestRequests:
-    def test_stop(self, rehearsal):
-        outcome = rehearsal.run("--sweep.max-runs", "50", listener=Ask(rehearsal, 2, RequestKind.STOP))
-        assert outcome.reason is EndReason.STOPPED
-        assert sum(outcome.counts.values()) < 8
-        assert rehearsal.study.requests() == []
-        assert rehearsal.study.requests(open_only=False)[0].answer
-
-    def test_a_stop_that_came_too_late_does_not_end_the_next_sweep(self, rehearsal):
-        rehearsal.run("--sweep.max-runs", "1")
-        rehearsal.study.request(RequestKind.STOP)
-        assert rehearsal.run("--sweep.max-runs", "3").reason is EndReason.RUNS
-
-    def test_extend_while_it_runs_and_after(self, rehearsal):
-        listener = Ask(rehearsal, 1, RequestKind.EXTEND, {"runs": 3})
-        assert sum(rehearsal.run("--sweep.max-runs", "4", listener=listener).counts.values()) == 7
-        rehearsal.study.request(RequestKind.EXTEND, {"runs": 2})
-        assert sum(rehearsal.run("--sweep.max-runs", "4").counts.values()) == 9
-        assert rehearsal.study.max_runs == 9
-        assert sum(rehearsal.run("--sweep.max-runs", "4").counts.values()) == 9
-        check_whole(rehearsal.study)
-
-    def test_retry_runs_failed_configurations_again_and_counts_them_once(self, rehearsal):
-        broken = [True]
-
-        def behave(assignment):
-            for epoch in rising(assignment):
-                bad = broken[0] and assignment.number in (1, 2)
-                yield replace(epoch, failure=FailureKind.CRASH if bad else None)
-
-        rehearsal.run("--sweep.max-runs", "5", behave=behave)
-        assert states(rehearsal.study) == {TrialState.COMPLETE: 3, TrialState.FAILED: 2}
-        broken[0] = False
-        rehearsal.study.request(RequestKind.RETRY, {"trials": [2]})
-        rehearsal.run("--sweep.max-runs", "5", behave=behave)
-        trials = rehearsal.study.trials()
-        assert trials[-1].values == trials[2].values
-        assert trials[-1].state is TrialState.COMPLETE
-        assert trials[-1].attributes["retry_of"] == 2
-        assert trials[2].attributes["retried_as"] == 5
-        rehearsal.study.request(RequestKind.RETRY)
-        outcome = rehearsal.run("--sweep.max-runs", "5", behave=behave)
-        assert outcome.counts == {TrialState.COMPLETE: 5, TrialState.FAILED: 2}
-        check_whole(rehearsal.study)
-
-    def test_delete_while_it_runs(self, rehearsal):
-        listener = Ask(rehearsal, 2, RequestKind.DELETE, {"folders": True})
-        outcome = rehearsal.run("--sweep.max-runs", "50", listener=listener)
-        assert outcome.reason is EndReason.DELETED
-        assert open_store(rehearsal.storage).studies() == []
-        assert not outcome.artifacts_folder.exists()
-
-    def test_deleted_in_the_dashboard_while_it_runs(self, rehearsal):
-        class DeleteElsewhere(Notes):
-            def on_started(self, trial):
-                if trial.number == 2:
-                    optuna.delete_study(study_name="rehearsal", storage=f"sqlite:///{rehearsal.storage}")
-                    # SQLite gives the deleted study's id to the next one.
-                    optuna.create_study(study_name="innocent", storage=f"sqlite:///{rehearsal.storage}")
-
-        outcome = rehearsal.run("--sweep.max-runs", "50", listener=DeleteElsewhere())
-        assert outcome.reason is EndReason.DELETED
-        innocent = optuna.load_study(study_name="innocent", storage=f"sqlite:///{rehearsal.storage}")
-        assert innocent.trials == []
 
 
 class TestScale:

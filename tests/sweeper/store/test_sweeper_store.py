@@ -6,6 +6,7 @@ import json
 import os
 import sqlite3
 from contextlib import closing
+from dataclasses import replace
 
 import optuna
 import pytest
@@ -160,6 +161,16 @@ class TestLedger:
         assert mirror.user_attrs["score"] == 995.0
         assert mirror.datetime_complete >= mirror.datetime_start
         assert study.best() == stored
+
+    def test_a_quick_look_leaves_out_the_curves_of_ended_trials(self, ledger, study):
+        ended, running = add(ledger), add(ledger)
+        for trial in (ended, running):
+            ledger.report(trial.uuid, CurvePoint(1000, 1.0, 0.5, {}))
+        ledger.change(ended.uuid, TrialState.COMPLETE, score=0.5)
+        ledger.change(running.uuid, TrialState.RUNNING)
+        ledger.writer.flush()
+        whole, quick = study.trials(), study.trials(ended_curves=False)
+        assert quick == [replace(whole[0], curve=()), whole[1]]
 
     def test_going_on_from_a_checkpoint_forgets_what_lies_beyond(self, ledger, study):
         trial = add(ledger)
