@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from trainer import load_config, train
+from trainer.envs.ocean.recipe import ENVIRONMENTS
 from trainer.records import Directive
 
 CURVES = json.loads((Path(__file__).parent / "curves.json").read_text())
@@ -33,6 +34,22 @@ def test_a_fresh_seed_learns_as_before(curve_of, name) -> None:
     assert strays(name, curve_of(name, seed=11)) == []
 
 
+QUICK_OCEAN = ("ocean bandit", "ocean multiagent", "ocean password", "ocean stochastic")
+
+
+@pytest.mark.parametrize("name", QUICK_OCEAN)
+def test_environments_of_our_own_are_learnt_as_before(curve_of, name) -> None:
+    assert strays(name, curve_of(name, seed=11)) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name", sorted(name for name in CURVES if name.startswith("ocean ") and name not in QUICK_OCEAN)
+)
+def test_longer_ones_of_our_own_are_learnt_as_before(curve_of, name) -> None:
+    assert strays(name, curve_of(name, seed=12)) == []
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["cartpole muon", "cartpole priorities"])
 def test_a_fresh_seed_learns_as_before_with_everything_else(curve_of, name) -> None:
@@ -43,6 +60,12 @@ def test_a_fresh_seed_learns_as_before_with_everything_else(curve_of, name) -> N
 @pytest.mark.parametrize("name", ["cartpole adam", "recall lstm"])
 def test_bfloat16_learns_as_float32_does(curve_of, name) -> None:
     assert strays(name, curve_of(name, seed=13, train__precision="bfloat16")) == []
+
+
+def test_every_environment_of_our_own_has_its_curve() -> None:
+    assert {f"ocean {name}" for name in ENVIRONMENTS} == {
+        name for name in CURVES if name.startswith("ocean ")
+    }
 
 
 def test_memory_solves_what_no_policy_without_it_can() -> None:
@@ -73,3 +96,9 @@ def test_the_memory_task_of_ocean_needs_a_memory(rnn, low, high) -> None:
     scores = []
     train(config, lambda progress: scores.append(progress.score) or Directive.CONTINUE)
     assert low <= sum(scores[-10:]) / 10 <= high
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("name", ["cartpole adam", *QUICK_OCEAN, "ocean cartpole", "ocean memory"])
+def test_a_gpu_learns_as_before(curve_of, name) -> None:
+    assert strays(name, curve_of(name, seed=11, train__device="cuda:0")) == []

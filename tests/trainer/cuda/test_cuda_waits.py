@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 import torch
 
@@ -60,7 +62,7 @@ def test_one_look_at_numbers_an_epoch(engines_on_the_cpu, monkeypatch) -> None:
         monkeypatch.setattr(torch.Tensor, name, counted(name, getattr(torch.Tensor, name)))
     train(make_config(), lambda progress: at.append(len(looks)))
     assert engines_on_the_cpu
-    per_epoch = [after - before for before, after in zip(at, at[1:], strict=False)]
+    per_epoch = [after - before for before, after in itertools.pairwise(at)]
     assert per_epoch == [1] * (EPOCHS - 1), looks
 
 
