@@ -132,6 +132,8 @@ def measure(contender: Contender, setting: dict[str, Any], rivals_python: str) -
     ]
     threads = str((setting | contender.changes)["threads"])
     environment = os.environ | {f"{name}_NUM_THREADS": threads for name in ("OMP", "MKL", "OPENBLAS")}
+    if contender.adapter == OURS:
+        environment["OPENBLAS_NUM_THREADS"] = "1"  # as in the sweep's workers
     running = [
         subprocess.Popen(
             command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True

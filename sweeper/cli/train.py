@@ -135,6 +135,7 @@ def prepare_threads(config: Config) -> None:
         return
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     threads = config.get("train.num_threads")
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     if isinstance(threads, int):
-        for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
             os.environ.setdefault(name, str(threads))
