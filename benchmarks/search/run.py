@@ -19,6 +19,7 @@ import os
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -26,10 +27,17 @@ import numpy as np
 
 from benchmarks.search.problems import POINTS, SHAPES, Curve, Problem, make_problem
 from sweeper.methods import make_method
+from sweeper.methods.base import ComposedMethod, Method
+from sweeper.methods.freeze_thaw import ThawMethod, ThawSampler
+from sweeper.methods.registry import make_goal
+from sweeper.pruners.base import JudgingPruner
 from sweeper.records import Observation, Resume, Trial, TrialState, Verdict
 from sweeper.space import SearchSpace
 from trainer.config import Config
 from trainer.errors import FailureKind
+
+if TYPE_CHECKING:
+    from sweeper.thaw.settings import Settings
 
 BUDGET = 30
 GRID = 60
@@ -40,11 +48,30 @@ TOTAL = POINTS * STEPS_PER_POINT
 class Study:
     """One search on one problem: trials, a clock, slots."""
 
-    def __init__(self, problem: Problem, method: str, pruner: str, seed: int, workers: int) -> None:
+    def __init__(
+        self,
+        problem: Problem,
+        method: str,
+        pruner: str,
+        seed: int,
+        workers: int,
+        settings: Settings | None = None,
+    ) -> None:
         self.problem = problem
         config = self._config(method, pruner)
         self.space = SearchSpace.from_config(config)
-        self.method = make_method(config, self.space, seed)
+        self.method: Method = make_method(config, self.space, seed)
+        if settings is not None:
+            first = self.space.first_points()
+            if settings.only_new:
+                sampler, no_pruner = ThawSampler(settings), JudgingPruner()
+                self.method = ComposedMethod(
+                    sampler, no_pruner, self.space, make_goal(config), seed, total_steps=TOTAL, first=first
+                )
+            else:
+                self.method = ThawMethod(
+                    self.space, make_goal(config), seed, total_steps=TOTAL, first=first, settings=settings
+                )
         self.workers = workers
         self.rng = np.random.default_rng([seed, 77])
         self.budget = BUDGET * problem.full_cost
