@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -111,6 +112,39 @@ def _muon() -> dict[str, Any]:
     return {"train__optimizer": "muon", "train__learning_rate": 0.01, "train__update_epochs": 4}
 
 
+# Agent steps of the shipped config that show its curve, and fewer environments where episodes are long: every
+# fifth of a run must see some of them end.
+OCEAN: dict[str, tuple[int, int | None]] = {
+    "acrobot": (100_000, 32),
+    "bandit": (20_000, None),
+    "breakout": (120_000, None),
+    "cartpole": (60_000, None),
+    "continuous": (60_000, None),
+    "memory": (40_000, None),
+    "mountain_car": (160_000, 16),
+    "multiagent": (20_000, None),
+    "password": (20_000, None),
+    "pendulum": (80_000, None),
+    "pong": (160_000, 16),
+    "snake": (120_000, None),
+    "spaces": (60_000, None),
+    "squared": (60_000, None),
+    "stochastic": (40_000, None),
+}
+
+
+def _ocean(name: str) -> Config:
+    total_steps, num_envs = OCEAN[name]
+    settings: dict[str, Any] = {
+        "train.device": "cpu",
+        "train.num_threads": 1,
+        "train.total_timesteps": total_steps,
+    }
+    if num_envs is not None:
+        settings |= {"vec.num_envs": num_envs, "train.minibatch_size": 512, "train.max_minibatch_size": 512}
+    return load_config_file(ROOT / "config" / "ocean" / f"{name}.ini").override(settings)
+
+
 SCENARIOS: dict[str, tuple[Callable[[], Config], Callable[[], VectorEnv | None]]] = {
     "cartpole adam": (lambda: _classic(), lambda: None),
     "cartpole muon": (lambda: _classic(**_muon()), lambda: None),
@@ -120,7 +154,7 @@ SCENARIOS: dict[str, tuple[Callable[[], Config], Callable[[], VectorEnv | None]]
     ),
     "recall lstm": (lambda: _recall("LSTMWrapper"), Recall),
     "recall without memory": (lambda: _recall(None), Recall),
-}
+} | {f"ocean {name}": (partial(_ocean, name), lambda: None) for name in OCEAN}
 
 
 def learning_curve(config: Config, vector: VectorEnv | None, seed: int) -> list[float]:

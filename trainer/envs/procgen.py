@@ -173,7 +173,7 @@ class ProcgenShard(Shard):
         self.close()
         self._games = self._recipe.make_games(self.num_envs, self._num_threads, seed, self.render_mode)
         _, observations, _ = self._games.observe()
-        slots.observations[...] = np.moveaxis(observations["rgb"], -1, 1)
+        self._put(slots, observations["rgb"])
         slots.begin()
         self._counter.begin()
 
@@ -181,7 +181,7 @@ class ProcgenShard(Shard):
         """Step every game."""
         self._games.act(actions[:, 0])
         rewards, observations, first = self._games.observe()
-        slots.observations[...] = np.moveaxis(observations["rgb"], -1, 1)
+        self._put(slots, observations["rgb"])
         slots.rewards[:] = np.clip(rewards, -1, 1) if self._recipe.settings.reward_clipping else rewards
         slots.terminated[:] = first
         slots.truncated.fill(False)
@@ -193,6 +193,14 @@ class ProcgenShard(Shard):
         for row in np.flatnonzero(first):
             extras[int(row)] = {"level_complete": float(told[row]["prev_level_complete"])}
         return Report(extras)
+
+    def _put(self, slots: Slots, pictures: Array) -> None:
+        """Colours first, as another view of Procgen's own pictures: they stay as they are until the next step."""
+        turned = np.moveaxis(pictures, -1, 1)
+        if slots.replaceable:
+            slots.observations = turned
+        else:
+            slots.observations[...] = turned
 
     def close(self) -> None:
         """Free the games."""

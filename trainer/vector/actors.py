@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from trainer.envs.shard import FaultyEnvironmentError, Slots, check_finite
-from trainer.errors import MissingExtraError, PufferError
+from trainer.errors import EnvironmentMakeError, MissingExtraError, Place, PufferError
 from trainer.vector.sharded import ShardedVectorEnv
 
 if TYPE_CHECKING:
@@ -84,10 +84,33 @@ def _import_ray() -> Any:
     return ray
 
 
+def _begin(ray: Any) -> None:
+    """Join the cluster that RAY_ADDRESS names, or start one of our own.
+
+    Left to itself, Ray would also join whatever a file in its temporary folder tells of, long after that ended.
+
+    Raises:
+        EnvironmentMakeError: no cluster answers.
+    """
+    named = os.environ.get("RAY_ADDRESS")
+    options = {} if named else {"address": "local", "include_dashboard": False}
+    try:
+        ray.init(log_to_driver=False, logging_level="error", **options)
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        raise EnvironmentMakeError(
+            f"No Ray answers: {' '.join(str(error).split())[:300]}.",
+            place=Place(section="vec", key="backend"),
+            value=named,
+            remedy="Name a running cluster in RAY_ADDRESS, or none to start one here.",
+        ) from error
+
+
 class RayVectorEnv(ShardedVectorEnv):
     """Shards in Ray actors; see `ShardedVectorEnv` for the arguments.
 
-    A Ray that runs already is used and left running; one that was started for this is shut down by `close`.
+    A Ray that this process has begun already is used and left alone. Else the cluster that RAY_ADDRESS names
+    (`auto` for one of this machine) is joined, and left by `close`; without that, one is started for this and
+    shut down by `close`.
     """
 
     backend = "Ray"
@@ -118,9 +141,9 @@ class RayVectorEnv(ShardedVectorEnv):
         self._answers: dict[int, Any] = {}
         self._actions: dict[int, Array] = {}
         self._actors: list[Any] = []
-        self._started_ray = not self._ray.is_initialized()
-        if self._started_ray:
-            self._ray.init(include_dashboard=False, log_to_driver=False, logging_level="error")
+        self._began_ray = not self._ray.is_initialized()
+        if self._began_ray:
+            _begin(self._ray)
         try:
             self._start(recipe)
         except BaseException:
@@ -193,11 +216,11 @@ class RayVectorEnv(ShardedVectorEnv):
         raise self._silent(number, -1, what, self._actions.get(number), "")
 
     def close(self) -> None:
-        """End the actors, and Ray if it was started for them."""
+        """End the actors, and Ray if it was started for them; a cluster that was joined goes on."""
         actors, self._actors = self._actors, []
         for actor in actors:
             self._ray.kill(actor)
         self._answers = {}
-        if self._started_ray:
-            self._started_ray = False
+        if self._began_ray:
+            self._began_ray = False
             self._ray.shutdown()

@@ -104,7 +104,10 @@ class TensorVectorEnv(VectorEnv):
         terminated = ended = outcome.terminated
         if env.max_steps is not None and self._soonest_limit <= 0:
             ended = terminated | (env.steps >= env.max_steps)
-        self._pending = self._batch(env, outcome.rewards, terminated, ended, outcome.extra)
+        rewards = outcome.rewards
+        if outcome.incentives is not None:
+            rewards = rewards + outcome.incentives
+        self._pending = self._batch(env, rewards, terminated, ended, outcome.extra)
 
     def _batch(
         self,

@@ -266,3 +266,27 @@ def test_both_ways_to_draw_give_the_same_bits(seed, rounds):
     keys = mix(mix(draws.seeds * _GOLDEN) + draws.counters * _GOLDEN)
     expected = mix(keys[:, None] + torch.arange(1, 4) * _GOLDEN)
     assert torch.equal(draws.bits(None, 3), expected)
+
+
+def test_an_incentive_is_the_learners_and_not_the_scores():
+    """Mountain car's energy is paid for by the difference between its end and its start."""
+    paid = []
+    for energy_reward in (0.0, 100.0):
+        env = make("mountain_car", 3, max_steps=50, energy_reward=energy_reward)
+        env.reset(1)
+        batch = env.recv()
+        start = batch.observations.clone()
+        rewards = torch.zeros(3)
+        for _ in range(50):
+            env.send((batch.observations[:, 1:] > 0).long() * 2)
+            batch = env.recv()
+            rewards += batch.rewards
+        assert batch.episodes.returns.tolist() == [-50.0] * 3
+        final = batch.final_observations.observations
+        paid.append(rewards)
+        env.close()
+
+    def energy(state):
+        return (0.5 * state[:, 1] ** 2 + (3 * state[:, 0]).sin() * 0.0025 / 3) / (2 * 0.0025 / 3)
+
+    torch.testing.assert_close((paid[1] - paid[0]) / 100, energy(final) - energy(start), atol=1e-3, rtol=0)

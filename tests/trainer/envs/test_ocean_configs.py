@@ -35,19 +35,34 @@ def test_procgens_config_lists_all_games():
         assert config.base.env_name == game
 
 
+# Mean score of the last fifth of a run, of the policy as it explores. `config/ocean/` says what is perfect.
 SOLVED = {
+    "acrobot": -100.0,
     "bandit": 0.99,
-    "multiagent": 0.9,
+    "breakout": 20.0,
+    "cartpole": 475.0,
+    "continuous": 0.97,
+    "memory": 0.95,
+    "mountain_car": -150.0,
+    "multiagent": 0.95,
     "password": 0.99,
+    "pendulum": -330.0,
+    "pong": 4.0,
+    "snake": 15.0,
+    "spaces": 0.95,
     "squared": 0.95,
-    "cartpole": 450.0,
-    "stochastic": 0.85,
+    "stochastic": 0.87,
 }
 
 
+def test_every_one_has_a_score_to_reach():
+    assert set(SOLVED) == set(ENVIRONMENTS)
+
+
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 @pytest.mark.parametrize("name", sorted(SOLVED))
-def test_quick_ones_are_solved(name):
+def test_each_is_solved_by_its_config(name):
     config = load_config_file(CONFIGS / "ocean" / f"{name}.ini").override({"train.device": "cpu"})
     scores = []
 
@@ -61,4 +76,5 @@ def test_quick_ones_are_solved(name):
         train(config, watch)
     finally:
         torch.set_num_threads(threads)
-    assert sum(scores[-5:]) / 5 >= SOLVED[name]
+    last = scores[-max(1, len(scores) // 5) :]
+    assert sum(last) / len(last) >= SOLVED[name]

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from trainer.config import Config
-from trainer.errors import EnvironmentFault
+from trainer.errors import EnvironmentFault, EnvironmentMakeError
 from trainer.vector import make_vector
 
 ray = pytest.importorskip("ray", reason="the extra ray is not installed")
@@ -24,11 +24,19 @@ def make_config(name, backend, env=None, **vec):
 @pytest.fixture(scope="module", autouse=True)
 def somebody_elses_ray():
     """One Ray for all tests: starting it takes seconds."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="error")
+    begin_ray()
     yield
     ray.shutdown()
+
+
+def begin_ray():
+    """One of our own, whatever other tests have left behind or run beside this."""
+    ray.shutdown()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        ray.init(
+            address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="error"
+        )
 
 
 def play(env, steps=30):
@@ -98,3 +106,27 @@ def test_a_ray_that_runs_already_is_left_running():
     env.close()
     env.close()
     assert ray.is_initialized()
+
+
+def test_a_ray_of_our_own_is_ended_with_the_environments(monkeypatch):
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    ray.shutdown()
+    try:
+        env = make_vector(make_config("make_countdown", "Ray"), "cpu")
+        assert ray.is_initialized()
+        assert len(play(env, steps=5)) == 5
+        env.close()
+        assert not ray.is_initialized()
+    finally:
+        begin_ray()
+
+
+def test_a_cluster_that_does_not_answer_is_an_error(monkeypatch):
+    ray.shutdown()
+    try:
+        monkeypatch.setenv("RAY_ADDRESS", "no address")
+        with pytest.raises(EnvironmentMakeError, match="RAY_ADDRESS"):
+            make_vector(make_config("make_countdown", "Ray"), "cpu")
+    finally:
+        monkeypatch.undo()
+        begin_ray()

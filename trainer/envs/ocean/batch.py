@@ -31,11 +31,13 @@ class Outcome:
         rewards: (B,) in the environment's float type.
         terminated: bool (E,); all agents of an environment end together.
         extra: name → (E,), what to report of the episodes that end; read only where one does.
+        incentives: (B,) what the learner gets beside the rewards and scores never hold; None for nothing.
     """
 
     rewards: torch.Tensor
     terminated: torch.Tensor
     extra: dict[str, torch.Tensor] = field(default_factory=dict)
+    incentives: torch.Tensor | None = None
 
 
 class BatchEnvironment(ABC):

@@ -100,7 +100,8 @@ class StochasticSettings:
 class Stochastic(BatchEnvironment):
     """Nothing is seen; pays while action 0 has been taken in `share` of the steps: a mixed policy is best.
 
-    A deterministic policy gets at most the share itself; the optimum mixes and gets nearly 1.
+    Nothing but a constant mixture can be learnt. With the settings as they are the best one, which takes action 0
+    in 70 of 100 steps, gets 0.90 (chance keeps its share off the mark early on); a deterministic policy 0.57.
     """
 
     Settings = StochasticSettings
