@@ -133,7 +133,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--only", default="", help="environments whose name contains this")
+    parser.add_argument(
+        "--only", nargs="+", default=[""], help="environments whose name contains one of these"
+    )
     parser.add_argument("--seeds", type=int, nargs="+", default=list(SEEDS))
     parser.add_argument("-o", "--output", type=Path, default=ROOT / "benchmarks/results/classic.json")
     arguments = parser.parse_args()
@@ -143,11 +145,11 @@ def main() -> None:
     results: dict[str, Any] = {**header(), "environments": kept}
     torch.set_num_threads(1)
     for env_name, published in PUBLISHED.items():
-        if arguments.only not in env_name:
+        if not any(part in env_name for part in arguments.only):
             continue
         configs = [load(env_name, seed) for seed in arguments.seeds]
-        wanted = {fingerprint(config) for config in configs}
-        runs = [r for r in kept.get(env_name, {}).get("runs", []) if r["fingerprint"] in wanted]
+        earlier = kept.get(env_name, {}).get("runs", [])
+        runs = [one for one in earlier if one["fingerprint"] == fingerprint(load(env_name, one["seed"]))]
         done = {one["fingerprint"] for one in runs}
         for config in configs:
             if fingerprint(config) in done:
