@@ -70,16 +70,14 @@ def save(results: dict[str, Any], path: Path) -> None:
 def run_long(game: str, options: argparse.Namespace) -> dict[str, Any]:
     """Train a game to its published score, for at most so many minutes."""
     folder = options.folder or Path("experiments") / f"gpu-{game}"
-    config = load_config_file(
-        ROOT / "config" / "atari.ini",
-        env_name=game,
-        overrides={
+    config = load_config_file(ROOT / "config" / "atari.ini", env_name=game).override(
+        {
             "train.device": options.device,
             "train.total_timesteps": 4096 if options.tiny else LONG_STEPS,
             "train.checkpoint_interval": 100,
             "train.precision": options.precision,
             **({"vec.num_envs": 2} if options.tiny else {}),
-        },
+        }
     )
     kept = sorted((folder / "checkpoints").glob("*.pt"))
     began = time.perf_counter()

@@ -46,15 +46,12 @@ class Bench:
 
 def describe_machine(device: torch.device) -> dict[str, Any]:
     """What a reader needs to judge the figures."""
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False
-    )
     machine: dict[str, Any] = {
         "date": time.strftime("%Y-%m-%d"),
         "torch": torch.__version__,
         "python": platform.python_version(),
         "cores": len(os.sched_getaffinity(0)),
-        "commit": commit.stdout.strip(),
+        "commit": newest_commit(),
     }
     if device.type == "cuda":
         properties = torch.cuda.get_device_properties(device)
@@ -66,6 +63,17 @@ def describe_machine(device: torch.device) -> dict[str, Any]:
             "driver": ask_driver("driver_version"),
         }
     return machine
+
+
+def newest_commit() -> str:
+    """Of this checkout; empty where git or its folder is missing."""
+    try:
+        answer = subprocess.run(
+            ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False
+        )
+    except OSError:
+        return ""
+    return answer.stdout.strip()
 
 
 def ask_driver(what: str) -> str:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import nn
 
 from trainer import parts, train
 from trainer.acceleration import _engines
 from trainer.checkpoint import load_checkpoint
 from trainer.config import Config
-from trainer.cuda.advantage import advantages_by_scan
+from trainer.cuda.advantage import advantages_by_scan, choose_advantages
 from trainer.cuda.capture import GraphCapture, NoCapture
 from trainer.cuda.engine import Engine, Hyperparameters, Memory, Ways
 from trainer.cuda.memory import limit_share
@@ -17,13 +18,13 @@ from trainer.device import torch_settings
 from trainer.errors import MemoryExhaustedError
 from trainer.optimizers import make_optimizer, set_learning_rate
 from trainer.optimizers.muon import orthogonalise
-from trainer.policies import make_compute, make_distribution, make_policy
-from trainer.policies.sampling import make_distribution as distribution_of
+from trainer.policies import FeedForward, make_compute, make_distribution
+from trainer.policies.lstm import LSTMWrapper
 from trainer.ppo.buffer import RolloutBuffer
 from trainer.ppo.rollout import act
 from trainer.ppo.update import Coefficients, Plan, piece_gradients
 from trainer.vector import make_vector
-from trainer.vector.base import ActionLayout, ObservationLayout
+from trainer.vector.base import ActionLayout
 
 pytestmark = pytest.mark.gpu
 CUDA = torch.device("cuda", 0)
@@ -60,16 +61,35 @@ def weights_of(result) -> dict[str, torch.Tensor]:
     return load_checkpoint(result.checkpoint).agent
 
 
+class WideHead(nn.Module):
+    """A body that keeps to its parameters' format, float64 included; two layers of one shape for Muon."""
+
+    def __init__(self, inputs: int, width: int, scores: int) -> None:
+        super().__init__()
+        self.hidden_size = width
+        self.encoder = nn.Linear(inputs, width)
+        self.middle = nn.Sequential(nn.Linear(width, width), nn.Tanh(), nn.Linear(width, width))
+        self.decoder = nn.Linear(width, scores + 1)
+
+    def encode_observations(self, observations):
+        return self.middle(self.encoder(observations).tanh()).tanh()
+
+    def decode_actions(self, hidden):
+        output = self.decoder(hidden)
+        return output[:, :-1], output[:, -1]
+
+
 def random_update(
     device: torch.device, dtype: torch.dtype, optimizer: str, rnn: str | None, capture
 ) -> tuple:
     """Three gradient steps on the same random batch; weights, losses, values."""
     steps, segments, width = 6, 24, 16
     g = torch.Generator().manual_seed(4)
-    layout, actions = ObservationLayout((5,), dtype), ActionLayout("discrete", sizes=(3, 2))
+    actions = ActionLayout("discrete", sizes=(3, 2))
     torch.manual_seed(2)
-    config = make_config(rnn=rnn, optimizer=optimizer).override({"policy.hidden_size": width})
-    agent = make_policy(config, layout, actions).to(device, dtype)
+    config = make_config(optimizer=optimizer)
+    body = WideHead(5, width, 5)
+    agent = (LSTMWrapper(body) if rnn else FeedForward(body)).double().to(device, dtype)
     distribution = make_distribution(actions)
 
     def numbers(*more: int) -> torch.Tensor:
@@ -143,7 +163,7 @@ def test_distributions_equal_the_cpus(kind) -> None:
         if kind == "discrete"
         else ActionLayout(kind, low=(-1.0,), high=(1.0,))
     )
-    distribution = distribution_of(layout)
+    distribution = make_distribution(layout)
     g = torch.Generator().manual_seed(3)
     scores = torch.randn(50, distribution.num_scores, generator=g, dtype=torch.float64)
     noise = distribution.draw_noise((50,), g).double()
@@ -193,7 +213,7 @@ def test_a_captured_run_equals_a_plain_one(rnn, changes, tmp_path, monkeypatch) 
     assert "not captured" not in captured.facts["steps"], captured.facts["steps"]
 
     def borrow(config, vector, device, plan, horizon, rounds, make_memory):
-        ways = Ways(NoCapture("a test"), act, piece_gradients, advantages_by_scan)
+        ways = Ways(NoCapture("a test"), act, piece_gradients, choose_advantages(device)[0])
         return Engine(make_memory(), plan, horizon=horizon, rounds=rounds, ways=ways), "step by step"
 
     monkeypatch.setattr(parts, "borrow_engine", borrow)
@@ -225,6 +245,7 @@ def test_captures_are_quick_and_serve_other_hyperparameters() -> None:
     assert second.facts["capture_seconds"] == 0.0
 
 
+@pytest.mark.filterwarnings("ignore:Synchronization debug mode")
 def test_a_replayed_epoch_hides_no_wait() -> None:
     """PyTorch raises at every wait within the rollout and the update, once they are captured."""
     config = make_config(torch_deterministic=False)
