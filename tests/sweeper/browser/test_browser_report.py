@@ -1,0 +1,148 @@
+"""The report in a real browser: no request, no complaint, everything drawn, in the light, in the dark and on paper."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+from planted_browser import Browser, find_browser
+
+from sweeper.report.page import render_comparison, render_page
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(find_browser() is None, reason="no Chromium is installed"),
+]
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    with Browser(tmp_path_factory.mktemp("profile")) as opened:
+        yield opened
+
+
+@pytest.fixture
+def shown(browser, study_maker, tmp_path):
+    """The report of a study, opened."""
+
+    def show(num_trials: int, **more) -> Browser:
+        page = tmp_path / "report.html"
+        film = tmp_path / "film.mp4"
+        program = "import av, numpy as np, sys\n" + _FILM
+        subprocess.run([sys.executable, "-c", program, str(film)], check=True)
+        study = replace(study_maker(num_trials, **more), best_config="[train]\nseed = 1\n" * 30)
+        best = study.best
+        study = replace(study, videos={} if best is None else {best.number: film})
+        page.write_text(render_page(study, folder=tmp_path), encoding="utf-8")
+        assert page.stat().st_size < 6e6
+        browser.complaints.clear()
+        browser.requests.clear()
+        browser.resize(1280, 900)
+        browser.open(page.as_uri())
+        browser.wait_for("document.documentElement.dataset.ready === 'true'")
+        return browser
+
+    return show
+
+
+_FILM = """
+with av.open(sys.argv[1], "w") as container:
+    stream = container.add_stream("libx264", rate=15)
+    stream.width, stream.height, stream.pix_fmt = 160, 120, "yuv420p"
+    rng = np.random.default_rng(0)
+    for _ in range(400):
+        frame = av.VideoFrame.from_ndarray(rng.integers(0, 255, (120, 160, 3), dtype=np.uint8), format="rgb24")
+        container.mux(stream.encode(frame))
+    container.mux(stream.encode(None))
+"""
+
+DRAWN = "[...document.querySelectorAll('.plot')].every(p => p.querySelector('.main-svg'))"
+
+
+def network(browser: Browser) -> list[str]:
+    return [address for address in browser.requests if not address.startswith(("file:", "data:", "blob:"))]
+
+
+@pytest.mark.parametrize("num_trials", [0, 1, 40, 1000])
+def test_it_opens_without_network_and_without_complaint(shown, num_trials) -> None:
+    browser = shown(num_trials)
+    assert browser.evaluate(DRAWN)
+    assert network(browser) == []
+    assert [address for address in browser.requests if address.startswith("file:")] == [browser.requests[0]]
+    assert browser.complaints == []
+
+
+def test_the_film_plays(shown) -> None:
+    browser = shown(40)
+    browser.wait_for("document.querySelector('video').readyState >= 2")
+    assert 1 < browser.evaluate("document.querySelector('video').duration") < 27
+    browser.evaluate("document.querySelector('video').play()")
+    browser.wait_for("document.querySelector('video').currentTime > 0.1")
+    assert browser.evaluate("document.querySelector('.films a').getAttribute('href')") == "film.mp4"
+    assert browser.complaints == []
+
+
+def test_the_table_sorts_and_filters(shown) -> None:
+    browser = shown(120)
+    rows = "[...document.querySelectorAll('#table tbody tr')].map(r => r.cells[{0}].innerText)"
+    scores = [float(text) for text in browser.evaluate(rows.format(2)) if text != "–"]
+    assert scores == sorted(scores, reverse=True)
+    browser.press("#table th")
+    numbers = [int(text) for text in browser.evaluate(rows.format(0))]
+    assert numbers == list(range(50))
+    browser.evaluate(
+        "(() => { const f = document.getElementById('filter'); f.value = 'failed';"
+        " f.dispatchEvent(new Event('input')); })()"
+    )
+    assert set(browser.evaluate(rows.format(1))) == {"failed"}
+    browser.evaluate(
+        "(() => { const f = document.getElementById('filter'); f.value = 'score>30 gamma<0.999';"
+        " f.dispatchEvent(new Event('input')); })()"
+    )
+    assert all(float(text) > 30 for text in browser.evaluate(rows.format(2)))
+    assert browser.complaints == []
+
+
+def test_light_and_dark(shown) -> None:
+    browser = shown(30)
+    ground = "getComputedStyle(document.body).backgroundColor"
+    before = browser.evaluate(ground)
+    browser.press("#theme")
+    browser.wait_for("document.documentElement.dataset.ready === 'true'")
+    browser.wait_for(f"{ground} !== {before!r}")
+    assert browser.complaints == []
+
+
+@pytest.mark.parametrize("width", [360, 768, 1920])
+def test_nothing_is_wider_than_the_screen(shown, width) -> None:
+    browser = shown(30)
+    browser.resize(width, 900)
+    browser.wait_for(f"window.innerWidth === {width}")
+    browser.wait_for(
+        "[...document.querySelectorAll('.plot .main-svg')]"
+        f".every(s => s.getBoundingClientRect().right <= {width} + 1)"
+    )
+    assert browser.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_it_prints(shown, tmp_path) -> None:
+    browser = shown(40)
+    browser.print_to(tmp_path / "report.pdf")
+    content = (tmp_path / "report.pdf").read_bytes()
+    assert content.startswith(b"%PDF")
+    assert 3 <= content.count(b"/Type /Page\n") + content.count(b"/Type /Page ") <= 30
+    assert browser.complaints == []
+
+
+def test_a_comparison_opens_without_network(browser, study_maker, tmp_path) -> None:
+    page = tmp_path / "compare.html"
+    page.write_text(render_comparison([study_maker(20), replace(study_maker(30, seed=1), name="other")]))
+    browser.complaints.clear()
+    browser.requests.clear()
+    browser.open(page.as_uri())
+    browser.wait_for("document.documentElement.dataset.ready === 'true'")
+    assert browser.evaluate(DRAWN)
+    assert network(browser) == []
+    assert browser.complaints == []
