@@ -17,7 +17,7 @@ from sweeper.launchers.process_tree import kernel_kills, tree_bytes
 from sweeper.launchers.worker_environment import python_path, worker_environment
 from sweeper.launchers.worker_process import GONE, WorkerProcess
 from sweeper.records import Assignment, Event, Finished, Reported, Verdict
-from trainer.errors import FailureKind, PufferError
+from trainer.errors import HANG_EXIT_STATUS, FailureKind, PufferError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -321,6 +321,8 @@ class LocalLauncher:
     def _verdict_on_death(self, status: int | None, what: str | None) -> tuple[FailureKind, str]:
         if what is not None:
             return FailureKind.WORKER_LOST, f"The worker has sent something that cannot be read ({what})."
+        if status == HANG_EXIT_STATUS:
+            return FailureKind.ENVIRONMENT, "An environment hangs in native code; the log's end says which and where."
         if status is None or status >= 0:
             return FailureKind.WORKER_LOST, f"The worker process has ended by itself (exit status {status})."
         name = signal.Signals(-status).name if -status in signal.valid_signals() else f"signal {-status}"

@@ -126,7 +126,7 @@ BREAKS = {
 
 
 class Faulty(Countdown):
-    """Breaks in its third step if it was seeded with `victim`."""
+    """Breaks in its third step if it was seeded with `victim`; -1 for any seed."""
 
     def __init__(self, fault="raise", victim=0):
         super().__init__()
@@ -135,7 +135,7 @@ class Faulty(Countdown):
 
     def reset(self, *, seed=None, options=None):
         if seed is not None:
-            self.mine, self.steps = seed == self.victim, 0
+            self.mine, self.steps = self.victim in (seed, -1), 0
         if self.mine and self.fault == "raise in reset":
             raise ValueError("planted in reset")
         return super().reset(seed=seed)

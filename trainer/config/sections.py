@@ -82,7 +82,7 @@ class VecSection(Section):
     )
     seed: Seed = Field(42, description="Seed of the environments; environment i gets seed + i.")
     timeout_seconds: Positive = Field(
-        300.0, description="An environment worker that is silent for so long counts as hanging."
+        300.0, description="An environment that does not come back from a step for so long counts as hanging."
     )
 
 
