@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from sweeper.failures import failure_kind, message_of
 from sweeper.folder import CurveFile
+from sweeper.kept_environment import KeptEnvironment
 from sweeper.records import (
     Assignment,
     CurvePoint,
@@ -40,7 +41,6 @@ if TYPE_CHECKING:
     from trainer.logs import RunLog
     from trainer.recording import Recording
     from trainer.records import Directive, EnvironmentFacts, Evaluation, Progress, TrainResult
-    from trainer.vector.base import VectorEnv
 
 
 class Channel(Protocol):
@@ -86,8 +86,7 @@ class Runner:
     """Runs one assignment after the other and keeps the environment warm between those that share it."""
 
     def __init__(self) -> None:
-        self._vector: VectorEnv | None = None
-        self._vector_key: object = None
+        self._kept = KeptEnvironment()
 
     def warm_up(self) -> None:
         """Import what every trial needs while nobody waits for it yet."""
@@ -119,14 +118,8 @@ class Runner:
             run.close()
 
     def close(self) -> None:
-        """Close the environment that is kept warm. A broken one may fail at that too: it is dropped all the same."""
-        vector, self._vector, self._vector_key = self._vector, None, None
-        if vector is None:
-            return
-        try:
-            vector.close()
-        except Exception:  # noqa: BLE001 - it goes to the log, and what has failed before is what counts
-            traceback.print_exc(file=sys.stderr)
+        """Close the environment that is kept warm."""
+        self._kept.close()
 
     def _run(self, run: _Run) -> Finished:
         import trainer
@@ -138,13 +131,15 @@ class Runner:
         if assignment.resume_from is not None:
             # Earlier restarts lie behind it, or, after a broken checkpoint, never happen again.
             config = config.override({"train.restarts": ()})
+        vector = self._kept.take(assignment)
+        self._kept.foresee(assignment)
         result = trainer.train(
             config,
             run.on_progress,
             folder=assignment.folder,
             resume_from=resume_from,
             on_heartbeat=run.channel.beat,
-            vector=self._warm_vector(assignment),
+            vector=vector,
         )
         endings = {
             RunStatus.COMPLETED: Ending.COMPLETE,
@@ -152,23 +147,6 @@ class Runner:
             RunStatus.STOPPED: Ending.STOPPED,
         }
         return run.finished(endings[result.status], result)
-
-    def _warm_vector(self, assignment: Assignment) -> VectorEnv:
-        from trainer.vector import make_vector
-
-        config = assignment.config
-        key = (
-            config.base,
-            config.env,
-            config.vec.model_copy(update={"seed": 0}),
-            config.train.device,
-            assignment.num_threads,
-        )
-        if self._vector is None or self._vector_key != key:
-            self.close()
-            self._vector = make_vector(config, config.train.device, num_threads=assignment.num_threads)
-            self._vector_key = key
-        return self._vector
 
 
 @dataclass(slots=True)

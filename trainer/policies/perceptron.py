@@ -237,7 +237,7 @@ def _as_floats(observations: torch.Tensor) -> Floats:
     return cast("Floats", flat if flat.dtype == np.float32 else flat.astype(np.float32))
 
 
-def _add_gradient(parameter: nn.Parameter, gradient: torch.Tensor) -> None:
+def _add_gradient(parameter: torch.Tensor, gradient: torch.Tensor) -> None:
     if parameter.grad is None:
         parameter.grad = gradient
     else:

@@ -45,11 +45,16 @@ class LocalVectorEnv(VectorEnv):
         self._fault: Exception | None = None
         self._closed = False
         self._choices: Array | None = None
+        self._begun_with: int | None = None
         self._watchdog = Watchdog(timeout_seconds, self._account)
 
     def reset(self, seed: int) -> None:
         """Begin all episodes anew."""
         self._check_usable()
+        if self._pending is not None and self._begun_with == seed:
+            # Begun with this seed and untouched since: it would all come out the same.
+            return
+        self._begun_with = None
         self._expects_actions = False
         self._choices = None
         try:
@@ -61,6 +66,7 @@ class LocalVectorEnv(VectorEnv):
             self._fault = self._hang("".join(traceback.format_exception(error)))
         else:
             self._finish(Report())
+            self._begun_with = seed
         if self._fault is not None:
             raise self._fault
 
@@ -70,6 +76,7 @@ class LocalVectorEnv(VectorEnv):
         if self._pending is None:
             raise RuntimeError("recv() before reset() or send()")
         batch, self._pending = self._pending, None
+        self._begun_with = None
         self._expects_actions = True
         return batch
 
