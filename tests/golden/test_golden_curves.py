@@ -68,6 +68,16 @@ def test_every_environment_of_our_own_has_its_curve() -> None:
     }
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["cartpole adam", "recall lstm"])
+def test_bfloat16_by_autocast_learns_as_float32_does(curve_of, name, monkeypatch) -> None:
+    """The way of policies that do not promise to take their weights' format."""
+    from trainer.policies.default import Policy
+
+    monkeypatch.setattr(Policy, "casts_inputs", False)
+    assert strays(name, curve_of(name, seed=14, train__precision="bfloat16")) == []
+
+
 def test_memory_solves_what_no_policy_without_it_can() -> None:
     assert CURVES["recall lstm"]["mean"][-1] > 0.97
     assert max(CURVES["recall without memory"]["mean"]) < 0.55
