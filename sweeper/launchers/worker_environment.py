@@ -8,7 +8,6 @@ import sys
 from sweeper.launchers.gpus import device_name
 from sweeper.launchers.process_tree import TOKEN_VARIABLE
 
-
 SHARE_VARIABLE = "PUFFER_SWEEP_DEVICE_SHARE"
 """The share of its GPU's memory that a process may take; the trainer reads it before it allocates."""
 
@@ -44,7 +43,8 @@ def thread_variables(num_threads: int) -> dict[str, str]:
         "OMP_WAIT_POLICY": "PASSIVE",
         "OMP_NUM_THREADS": str(num_threads),
         "MKL_NUM_THREADS": str(num_threads),
-        "OPENBLAS_NUM_THREADS": str(num_threads),
+        # NumPy's BLAS serves small networks only, whose products a second thread slows down.
+        "OPENBLAS_NUM_THREADS": "1",
     }
 
 
