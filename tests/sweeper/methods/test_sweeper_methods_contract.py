@@ -119,6 +119,19 @@ def test_a_single_parameter_is_enough(method, names):
             break
 
 
+@pytest.mark.parametrize("method", [*METHODS, "bruteforce"])
+def test_steps_are_kept(method):
+    sections = {
+        "train.gae_lambda": {"distribution": "uniform", "min": 0.6, "max": 0.97, "step": 0.1},
+        "train.update_epochs": {"distribution": "int_uniform", "min": 1, "max": 9, "step": 2},
+    }
+    simulation = Simulation(build_config(method, sections=sections))
+    for _ in range(12):
+        simulation.step()
+    assert {t.values["train.gae_lambda"] for t in simulation.trials.values()} <= {0.6, 0.7, 0.8, 0.9}
+    assert {t.values["train.update_epochs"] for t in simulation.trials.values()} <= {1, 3, 5, 7, 9}
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_only_categories_are_enough(method):
     sections = {
@@ -230,10 +243,10 @@ def many_trials(count):
         yield Trial(number, f"m{number}", TrialState.COMPLETE, values, curve, z, 100.0, TOTAL, TOTAL)
 
 
-@pytest.mark.parametrize("method", ["gp", "cmaes", "nsgaii"])
+@pytest.mark.parametrize("method", ["gp", "cmaes", "nsgaii", "protein"])
 def test_methods_that_would_take_for_ever_refuse(method):
     config = build_config(method, "none")
-    limit = {"gp": 1000, "cmaes": 20_000, "nsgaii": 5_000}[method]
+    limit = {"gp": 1000, "cmaes": 20_000, "nsgaii": 5_000, "protein": 5_000}[method]
     trials = tuple(many_trials(limit + 1))
     with pytest.raises(SearchError, match=str(limit)):
         make_method(config, SearchSpace.from_config(config), 0).next(trials)
@@ -245,6 +258,14 @@ def test_a_study_of_twenty_thousand_trials_still_gets_an_answer(method):
     assert (
         make_method(config, SearchSpace.from_config(config), 0).next(tuple(many_trials(20_000))) is not None
     )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["thaw", "tpe"])
+def test_a_study_of_a_hundred_thousand_trials_still_gets_an_answer(method):
+    config = build_config(method, "none" if method != "thaw" else "promotion")
+    decision = make_method(config, SearchSpace.from_config(config), 0).next(tuple(many_trials(100_000)))
+    assert decision is not None
 
 
 @pytest.mark.parametrize("method", ["thaw", "tpe", "nsgaii", "random"])
