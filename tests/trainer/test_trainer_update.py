@@ -227,6 +227,16 @@ class TestPrecision:
         assert not torch.allclose(first, second)
         assert not torch.is_autocast_enabled("cpu")
 
+    def test_our_head_computes_in_float32_under_autocast_too(self) -> None:
+        from trainer.policies import Head
+
+        torch.manual_seed(0)
+        head, hidden = Head(16, ACTIONS), torch.randn(8, 16)
+        exact = head(hidden)
+        with torch.autocast("cpu", torch.bfloat16):
+            assert all(torch.equal(a, b) for a, b in zip(head(hidden), exact, strict=True))
+            assert torch.is_autocast_enabled("cpu")
+
     @pytest.mark.parametrize("rnn", [None, "LSTMWrapper"])
     def test_a_run_in_bfloat16_learns_and_repeats(
         self, corridor_config, make_corridor, tmp_path, rnn

@@ -146,6 +146,12 @@ class Head(nn.Module):
 
     def forward(self, hidden: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """(B, hidden_size) → scores (B, K), values (B,), both float32."""
+        if torch.is_autocast_enabled(hidden.device.type):
+            with torch.autocast(hidden.device.type, enabled=False):
+                return self._read(hidden)
+        return self._read(hidden)
+
+    def _read(self, hidden: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         hidden = hidden.to(self.linear.weight.dtype)
         if self.value is None:
             # One split has one node in the graph; two slices would each fill a gradient of the whole output.
