@@ -11,6 +11,7 @@ was stopped; seeds are the outer loop.
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import os
 import sys
@@ -72,12 +73,10 @@ def measure(problem: str, seed: int, settings: Settings, harness: Any) -> float:
 
 
 def command_run(arguments: argparse.Namespace) -> None:
-    harness = None
+    harness: Any = None
     if arguments.harness:
         sys.path.insert(0, arguments.harness)
-        import bench
-
-        harness = bench
+        harness = importlib.import_module("bench")
     every = list(SHAPES) if harness is None else list(harness.PROBLEMS)
     problems = every if arguments.problems == "all" else arguments.problems.split(",")
     chosen = list(VARIANTS) if arguments.variants == "all" else [WHOLE, *arguments.variants.split(",")]

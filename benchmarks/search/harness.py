@@ -6,6 +6,7 @@ python -m benchmarks.search.harness --harness DIR --problems all --seeds 0-9 --o
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import os
 import sys
@@ -90,10 +91,12 @@ def main() -> None:
     if not arguments.harness:
         parser.error("name the harness folder with --harness or SEARCH_HARNESS")
     sys.path.insert(0, arguments.harness)
-    import bench
+    bench: Any = importlib.import_module("bench")
 
-    chosen = {key: json.loads(value) for key, value in (item.split("=", 1) for item in arguments.set)}
-    settings = Settings(**{key: tuple(v) if isinstance(v, list) else v for key, v in chosen.items()})
+    pairs = (item.split("=", 1) for item in arguments.set)
+    chosen: dict[str, Any] = {key: json.loads(value) for key, value in pairs}
+    listed: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in chosen.items()}
+    settings = Settings(**listed)
     problems = bench.PROBLEMS if arguments.problems == "all" else arguments.problems.split(",")
     first, last = (arguments.seeds.split("-") * 2)[:2]
     for seed in range(int(first), int(last) + 1):
