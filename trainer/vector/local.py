@@ -116,8 +116,8 @@ class LocalVectorEnv(VectorEnv):
             cause,
         )
 
-    def _account(self, cause: str) -> str:
-        return str(self._hang(cause))
+    def _account(self) -> str:
+        return str(self._hang(""))
 
     def _check_usable(self) -> None:
         if self._closed:

@@ -49,10 +49,10 @@ class Watchdog:
 
     Args:
         timeout_seconds: as in `[vec]`.
-        account: what to say of a hang that cannot be interrupted, given the stepping thread's traceback.
+        account: what to say of a hang that cannot be interrupted, below the stepping thread's traceback.
     """
 
-    def __init__(self, timeout_seconds: float, account: Callable[[str], str]) -> None:
+    def __init__(self, timeout_seconds: float, account: Callable[[], str]) -> None:
         self.patience_seconds = PATIENCE * timeout_seconds
         self._look_seconds = timeout_seconds / _LOOKS_PER_TIMEOUT
         self._account = account
@@ -129,11 +129,11 @@ class Watchdog:
         return self._since is not None and self._since is self._overdue
 
     def end_process(self) -> None:
-        """Say what hangs, and end."""
+        """Say where it hangs, then what: of a log people see the end. Then end."""
         frame = sys._current_frames().get(self._stepper)  # noqa: SLF001 - the documented way
         text = "".join(traceback.format_stack(frame)) if frame is not None else ""
         with contextlib.suppress(OSError, ValueError):
-            print(self._account(text), file=sys.stderr, flush=True)  # noqa: T201 - last words
+            print(f"{text}{self._account()}", file=sys.stderr, flush=True)  # noqa: T201 - last words
         os._exit(HANG_EXIT_STATUS)
 
 
