@@ -6,16 +6,17 @@ import contextlib
 import json
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from sqlalchemy import delete, insert, select
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, DatabaseError, OperationalError
+from sqlalchemy.exc import ArgumentError, OperationalError
 
 from sweeper.clock import Clock, SystemClock
 from sweeper.errors import StorageError, StudyLockedError, StudyMismatchError, StudyNotFoundError
 from sweeper.store import sqlite
+from sweeper.store.connections import Connections, storage_error
 from sweeper.store.fingerprint import differences
 from sweeper.store.names import check_study_name
 from sweeper.store.study import StoredStudy
@@ -33,8 +34,6 @@ from sweeper.store.tables import (
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from optuna.storages import RDBStorage
-
     from sweeper.store.records import StudyInfo, StudySpec
 
 DEFAULT_STORAGE = "studies/studies.db"
@@ -50,12 +49,12 @@ class Store:
     """
 
     def __init__(
-        self, storage: RDBStorage, url: str, path: Path | None, clock: Clock, notes: tuple[str, ...]
+        self, connections: Connections, url: str, path: Path | None, clock: Clock, notes: tuple[str, ...]
     ) -> None:
         self.url = url
         self.path = path
         self.notes = notes
-        self._storage = storage
+        self._connections = connections
         self._clock = clock
 
     def studies(self) -> list[StudyInfo]:
@@ -106,17 +105,17 @@ class Store:
         directions = [optuna.study.StudyDirection[goal.upper()] for goal in spec.goals]
         with quiet_optuna():
             try:
-                study_id = self._storage.create_new_study(directions, spec.name)
+                study_id = self._connections.storage.create_new_study(directions, spec.name)
             except optuna.exceptions.DuplicatedStudyError as error:
                 raise StudyMismatchError(
                     f"A study named {spec.name!r} exists in this database and was not made by puffer-sweep.",
                     remedy="Choose another name with --study.",
                 ) from error
-            study = optuna.load_study(study_name=spec.name, storage=self._storage)
+            study = optuna.load_study(study_name=spec.name, storage=self._connections.storage)
             study.set_metric_names([spec.metric, *spec.objectives[1:]])
         uuid = str(uuid4())
         now = self._clock.now()
-        with self._storage.engine.begin() as connection:
+        with self._connections.engine.begin() as connection:
             connection.execute(
                 insert(STUDIES).values(
                     uuid=uuid,
@@ -158,13 +157,13 @@ class Store:
                 remedy=f"End it first: puffer-sweep stop {name}.",
             )
         with quiet_optuna():
-            self._storage.delete_study(study.study_id)
+            self._connections.storage.delete_study(study.study_id)
         self._drop_rows([study.uuid])
 
     def purge(self) -> int:
         """Drop our rows of studies that were deleted elsewhere (in the dashboard, say); how many studies."""
         living = {study.uuid for study in self._all()}
-        with self._storage.engine.connect() as connection:
+        with self._connections.engine.connect() as connection:
             gone = [
                 uuid for uuid in connection.execute(select(STUDIES.c.uuid)).scalars() if uuid not in living
             ]
@@ -173,11 +172,10 @@ class Store:
 
     def close(self) -> None:
         """Give back the connections."""
-        self._storage.remove_session()
-        self._storage.engine.dispose()
+        self._connections.close()
 
     def _drop_rows(self, uuids: list[str]) -> None:
-        with self._storage.engine.begin() as connection:
+        with self._connections.engine.begin() as connection:
             for uuid in uuids:
                 trials = select(TRIALS.c.uuid).where(TRIALS.c.study_uuid == uuid)
                 connection.execute(delete(CURVES).where(CURVES.c.trial_uuid.in_(trials)))
@@ -190,7 +188,7 @@ class Store:
         from sweeper.store import optuna_rows
 
         keys = optuna_rows.STUDY_ATTRIBUTES
-        with self._storage.engine.connect() as connection:
+        with self._connections.engine.connect() as connection:
             query = select(keys.c.study_id, keys.c.value_json).where(keys.c.key == optuna_rows.UUID_KEY)
             known = {(row.study_id, json.loads(row.value_json)) for row in connection.execute(query)}
             rows = connection.execute(select(STUDIES).order_by(STUDIES.c.created_at)).all()
@@ -201,7 +199,7 @@ class Store:
                 )
             }
         return [
-            StoredStudy(self._storage, row, self._clock)
+            StoredStudy(self._connections, row, self._clock)
             for row in rows
             if (row.study_id, row.uuid) in known and names.get(row.study_id) == row.name
         ]
@@ -252,21 +250,22 @@ def open_store(
                 f"{path} lies on a network file system ({network}), where SQLite's locks cannot be relied on: "
                 "run this study from one machine only, or use PostgreSQL."
             )
-    optuna_storage = _connect(url, path)
+    connections = Connections(url, path, at_once=not must_exist)
+    engine = connections.engine
     try:
-        if must_exist and not has_own_tables(optuna_storage.engine):
+        if must_exist and not has_own_tables(engine):
             raise StorageError(
                 "This database has never been used by puffer-sweep.",
                 value=str(path or make_url(url).render_as_string(hide_password=True)),
                 remedy="Name the right one with --storage.",
             )
         if must_exist:
-            check_schema(optuna_storage.engine)
+            check_schema(engine)
         else:
-            ensure_schema(optuna_storage.engine)
+            ensure_schema(engine)
     except OperationalError as error:
         raise storage_error(error, path) from error
-    return Store(optuna_storage, url, path, clock or SystemClock(), tuple(notes))
+    return Store(connections, url, path, clock or SystemClock(), tuple(notes))
 
 
 def storage_url(storage: str | Path) -> tuple[str, Path | None]:
@@ -310,22 +309,6 @@ def refuse_differences(before: StudySpec, now: StudySpec) -> None:
         )
 
 
-def storage_error(error: DatabaseError, path: Path | None) -> StorageError:
-    """What a database driver's complaint means to a person."""
-    text = str(error.orig or error).strip()
-    if sqlite.is_malformed(text):
-        return sqlite.damaged(path, text)
-    if "locked" in text.lower():
-        return sqlite.locked(path)
-    if "unable to open database file" in text or "readonly" in text:
-        return StorageError(
-            "The database cannot be opened for writing.",
-            value=str(path),
-            remedy="Check the folder's permissions.",
-        )
-    return StorageError(f"The database answers: {text.splitlines()[0]}.", remedy="Check --storage.")
-
-
 @contextlib.contextmanager
 def quiet_optuna() -> Iterator[None]:
     """Keeps Optuna from announcing studies and experimental corners."""
@@ -339,32 +322,3 @@ def quiet_optuna() -> Iterator[None]:
             yield
     finally:
         optuna.logging.set_verbosity(level)
-
-
-def _connect(url: str, path: Path | None) -> RDBStorage:
-    from optuna.storages import RDBStorage
-
-    options: dict[str, Any] = {}
-    if path is not None:
-        options["connect_args"] = {"timeout": sqlite.BUSY_TIMEOUT_SECONDS}
-    elif not url.startswith("sqlite"):
-        options["pool_pre_ping"] = True
-    try:
-        storage = RDBStorage(url, engine_kwargs=options)
-    except ImportError as error:
-        raise StorageError(
-            "The driver for this database is not installed.",
-            value=make_url(url).drivername,
-            remedy="For PostgreSQL: pip install 'puffer-sweep[postgres]'.",
-        ) from error
-    except DatabaseError as error:
-        raise storage_error(error, path) from error
-    except RuntimeError as error:
-        raise StorageError(
-            f"Optuna does not take this database: {error}",
-            value=str(path or url),
-            remedy="Install the version of Optuna that wrote it, or run `optuna storage upgrade`.",
-        ) from error
-    if path is not None:
-        sqlite.prepare_engine(storage.engine)
-    return storage

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from optuna.storages import RDBStorage
 
     from sweeper.clock import Clock
+    from sweeper.store.connections import Connections
 
 
 class StoredStudy:
@@ -38,11 +39,11 @@ class StoredStudy:
         engine: the database.
     """
 
-    def __init__(self, storage: RDBStorage, row: Row[Any], clock: Clock) -> None:
+    def __init__(self, connections: Connections, row: Row[Any], clock: Clock) -> None:
         self.name: str = row.name
         self.uuid: str = row.uuid
         self.study_id: int = row.study_id
-        self.engine: Engine = storage.engine
+        self.engine: Engine = connections.engine
         self.spec = StudySpec(
             name=row.name,
             goals=tuple(json.loads(row.goals)),
@@ -54,13 +55,13 @@ class StoredStudy:
             artifacts_folder=Path(row.artifacts_folder),
             environment=row.environment,
         )
-        self._storage = storage
+        self._connections = connections
         self._clock = clock
 
     @property
     def storage(self) -> RDBStorage:
         """Optuna's storage of this database."""
-        return self._storage
+        return self._connections.storage
 
     @property
     def path(self) -> Path | None:
@@ -73,7 +74,7 @@ class StoredStudy:
         """The same study as Optuna sees it: to read and to draw, never to ask or tell."""
         import optuna
 
-        return optuna.load_study(study_name=self.name, storage=self._storage)
+        return optuna.load_study(study_name=self.name, storage=self._connections.storage)
 
     @property
     def max_runs(self) -> int | None:

@@ -20,7 +20,7 @@ from sqlalchemy.exc import DatabaseError, OperationalError
 
 from sweeper.errors import StudyNotFoundError
 from sweeper.store import optuna_rows
-from sweeper.store.database import storage_error
+from sweeper.store.connections import storage_error
 from sweeper.store.sqlite import is_malformed
 
 if TYPE_CHECKING:
