@@ -159,7 +159,7 @@ class TensorBoardLog:
     def _begin(self) -> Any:
         self._folder.mkdir(parents=True, exist_ok=True)
         purge_step = self._from_steps + 1 if self._from_steps else None
-        return self._make_writer(str(self._folder), purge_step=purge_step)  # type: ignore[no-untyped-call]
+        return self._make_writer(str(self._folder), purge_step=purge_step)
 
     def close(self) -> None:
         """Write out what is left."""
