@@ -124,9 +124,9 @@ def make_render_env(config: Config) -> RenderedEnv:
         games.render_mode = "rgb_array"
         return RenderedEnv(LocalVectorEnv(games, cpu, "PufferEnv"), games.picture, 15.0)
     if isinstance(recipe, GymnasiumRecipe | UserRecipe):
-        shard, picture, speed = recipe.make_filmed()
-        if picture is not None:
-            return RenderedEnv(LocalVectorEnv(shard, cpu, "Serial"), picture, speed)
+        shard, drawn_by_itself, speed = recipe.make_filmed()
+        if drawn_by_itself is not None:
+            return RenderedEnv(LocalVectorEnv(shard, cpu, "Serial"), drawn_by_itself, speed)
     else:
         shard, speed = recipe.make_shard(1), 15.0
     plain = LocalVectorEnv(shard, cpu, "Serial")
