@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection, Row, case, select
+from sqlalchemy import Connection, Row, Select, case, select
 
 from sweeper.records import Observation, Trial, TrialState
 from sweeper.store.tables import TRIALS
@@ -67,7 +67,9 @@ def read_trials(
     runs = TRIALS.c.state == TrialState.RUNNING.value
     curve = TRIALS.c.curve if ended_curves else case((runs, TRIALS.c.curve), else_="[]").label("curve")
     others = (column for column in TRIALS.c if column.name != "curve")
-    query = select(*others, curve).where(TRIALS.c.study_uuid == study_uuid).order_by(TRIALS.c.number)
+    query: Select[Any] = (
+        select(*others, curve).where(TRIALS.c.study_uuid == study_uuid).order_by(TRIALS.c.number)
+    )
     return [(row.trial_id, trial_of(row)) for row in connection.execute(query)]
 
 
