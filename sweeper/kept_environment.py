@@ -17,8 +17,18 @@ from typing import TYPE_CHECKING
 from sweeper.seeds import trial_seed
 
 if TYPE_CHECKING:
+    from typing import Protocol
+
     from sweeper.records import Assignment
+    from trainer.config import Config
     from trainer.vector.base import VectorEnv
+
+    class MakeVector(Protocol):
+        """`trainer.vector.make_vector`, by way of the one module that may call it."""
+
+        def __call__(self, config: Config, device: str, *, num_threads: int | None) -> VectorEnv:
+            """An environment that has not begun."""
+
 
 WORTHWHILE_SECONDS = 0.5
 """Environments that begin more quickly are not begun ahead."""
@@ -28,9 +38,14 @@ STEPPED_IN_PROCESS = "PufferEnv"
 
 
 class KeptEnvironment:
-    """At most two vector environments of one kind: the one in use and its spare."""
+    """At most two vector environments of one kind: the one in use and its spare.
 
-    def __init__(self) -> None:
+    Args:
+        make_vector: makes an environment that has not begun.
+    """
+
+    def __init__(self, make_vector: MakeVector) -> None:
+        self._make_vector = make_vector
         self._vector: VectorEnv | None = None
         self._key: object = None
         self._spare: VectorEnv | None = None
@@ -46,8 +61,6 @@ class KeptEnvironment:
         Raises:
             PufferError: it cannot be made or begun.
         """
-        from trainer.vector import make_vector
-
         self._wait()
         config = assignment.config
         key = (
@@ -65,7 +78,7 @@ class KeptEnvironment:
             self._vector, self._spare, self._spare_seed = self._spare, self._vector, None
             return self._vector
         if self._vector is None:
-            self._vector = make_vector(config, config.train.device, num_threads=assignment.num_threads)
+            self._vector = self._make_vector(config, config.train.device, num_threads=assignment.num_threads)
         if assignment.resume_from is None:
             began = time.monotonic()
             self._vector.reset(config.vec.seed)
@@ -103,12 +116,12 @@ class KeptEnvironment:
                 traceback.print_exc(file=sys.stderr)
 
     def _begin_spare(self, assignment: Assignment, seed: int) -> None:
-        from trainer.vector import make_vector
-
         config = assignment.config
         try:
             if self._spare is None:
-                self._spare = make_vector(config, config.train.device, num_threads=assignment.num_threads)
+                self._spare = self._make_vector(
+                    config, config.train.device, num_threads=assignment.num_threads
+                )
             self._spare.reset(seed)
         except BaseException:  # noqa: BLE001 - the next trial makes its own environment and tells what is wrong
             traceback.print_exc(file=sys.stderr)

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from trainer.logs import RunLog
     from trainer.recording import Recording
     from trainer.records import Directive, EnvironmentFacts, Evaluation, Progress, TrainResult
+    from trainer.vector.base import VectorEnv
 
 
 class Channel(Protocol):
@@ -86,7 +87,7 @@ class Runner:
     """Runs one assignment after the other and keeps the environment warm between those that share it."""
 
     def __init__(self) -> None:
-        self._kept = KeptEnvironment()
+        self._kept = KeptEnvironment(_make_vector)
 
     def warm_up(self) -> None:
         """Import what every trial needs while nobody waits for it yet."""
@@ -393,6 +394,12 @@ def record_alone(
 
     counted: dict[str, Any] = {} if episodes is None else {"episodes": episodes}
     return trainer.record(config, checkpoint, path, **counted, **playing)
+
+
+def _make_vector(config: Config, device: str, *, num_threads: int | None) -> VectorEnv:
+    from trainer.vector import make_vector
+
+    return make_vector(config, device, num_threads=num_threads)
 
 
 def environments_here() -> tuple[Listed, ...]:

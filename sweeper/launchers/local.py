@@ -322,7 +322,10 @@ class LocalLauncher:
         if what is not None:
             return FailureKind.WORKER_LOST, f"The worker has sent something that cannot be read ({what})."
         if status == HANG_EXIT_STATUS:
-            return FailureKind.ENVIRONMENT, "An environment hangs in native code; the log's end says which and where."
+            return (
+                FailureKind.ENVIRONMENT,
+                "An environment hangs in native code; the log's end says which and where.",
+            )
         if status is None or status >= 0:
             return FailureKind.WORKER_LOST, f"The worker process has ended by itself (exit status {status})."
         name = signal.Signals(-status).name if -status in signal.valid_signals() else f"signal {-status}"

@@ -37,7 +37,11 @@ CASES = [
     Case(None, "planted_environments:Steering", PROCESSES),
     Case(None, "planted_environments:Meeting", ALL),
     Case(None, "planted_environments:Pufferish", ALL),
-    Case(None, "planted_environments:make_vector_countdown", ("PufferEnv", "PufferEnv/half", "Multiprocessing/2")),
+    Case(
+        None,
+        "planted_environments:make_vector_countdown",
+        ("PufferEnv", "PufferEnv/half", "Multiprocessing/2"),
+    ),
     Case("gymnasium", "CartPole-v1", ("Serial", "PufferEnv", "PufferEnv/half", "Multiprocessing/2")),
     Case("gymnasium", "Pendulum-v1", ("Serial", "Multiprocessing/2"), {"max_episode_steps": 15}),
     Case(

@@ -31,15 +31,17 @@ class Slow:
 
 @pytest.fixture
 def made(monkeypatch) -> list[Slow]:
-    environments: list[Slow] = []
-
-    def make(config, device, *, num_threads):
-        environments.append(Slow())
-        return environments[-1]
-
-    monkeypatch.setattr("trainer.vector.make_vector", make)
     monkeypatch.setattr(kept_environment, "WORTHWHILE_SECONDS", -1.0)
-    return environments
+    return []
+
+
+@pytest.fixture
+def kept(made) -> KeptEnvironment:
+    def make(config, device, *, num_threads):
+        made.append(Slow())
+        return made[-1]
+
+    return KeptEnvironment(make)
 
 
 def assignment(number: int, num_envs: int = 4, resume_from: Path | None = None):
@@ -59,8 +61,7 @@ def run(kept: KeptEnvironment, one) -> Slow:
     return vector
 
 
-def test_the_next_trial_finds_its_environment_begun(made) -> None:
-    kept = KeptEnvironment()
+def test_the_next_trial_finds_its_environment_begun(kept, made) -> None:
     for number in range(4):
         one = assignment(number)
         vector = run(kept, one)
@@ -72,8 +73,7 @@ def test_the_next_trial_finds_its_environment_begun(made) -> None:
     assert all(vector.closed for vector in made)
 
 
-def test_numbers_lie_as_far_apart_as_there_are_workers(made) -> None:
-    kept = KeptEnvironment()
+def test_numbers_lie_as_far_apart_as_there_are_workers(kept, made) -> None:
     for number in (0, 3, 6, 9):
         assert run(kept, assignment(number)).seeds[-1] == trial_seed(Config().sweep.seed, number)
     begun = sum(len(vector.seeds) for vector in made)
@@ -82,8 +82,7 @@ def test_numbers_lie_as_far_apart_as_there_are_workers(made) -> None:
     assert begun <= 6
 
 
-def test_another_environment_and_a_checkpoint(made) -> None:
-    kept = KeptEnvironment()
+def test_another_environment_and_a_checkpoint(kept, made) -> None:
     run(kept, assignment(0))
     other = run(kept, assignment(1, num_envs=8))
     assert other is made[2]
@@ -95,17 +94,15 @@ def test_another_environment_and_a_checkpoint(made) -> None:
     kept.close()
 
 
-def test_what_begins_quickly_is_not_begun_ahead(made, monkeypatch) -> None:
+def test_what_begins_quickly_is_not_begun_ahead(kept, made, monkeypatch) -> None:
     monkeypatch.setattr(kept_environment, "WORTHWHILE_SECONDS", 1e9)
-    kept = KeptEnvironment()
     for number in range(3):
         run(kept, assignment(number))
     kept.close()
     assert len(made) == 1
 
 
-def test_a_spare_that_fails_is_forgotten(made, monkeypatch, capfd) -> None:
-    kept = KeptEnvironment()
+def test_a_spare_that_fails_is_forgotten(kept, made, monkeypatch, capfd) -> None:
     run(kept, assignment(0))
     kept._wait()
 

@@ -14,7 +14,7 @@ from trainer.envs.shard import Slots
 needs_envpool = pytest.mark.skipif(
     importlib.util.find_spec("envpool") is None, reason="the extra envpool is not installed"
 )
-pytestmark = pytest.mark.filterwarnings("ignore")
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 
 
 def play(recipe, steps=60, seed=3, num_threads=2):
