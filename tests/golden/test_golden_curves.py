@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import statistics
 from pathlib import Path
 
 import pytest
@@ -14,7 +16,7 @@ from trainer.records import Directive
 CURVES = json.loads((Path(__file__).parent / "curves.json").read_text())
 
 # A tiny spread among five seeds says little about the sixth, so that deviations have a floor: a share of the
-# mean.
+# mean, and what the points of the curve have in common (their shares' root mean square, up to a fifth).
 FLOOR = 0.03
 
 
@@ -22,8 +24,13 @@ def strays(name: str, curve: list[float]) -> list[str]:
     """Where a curve leaves the band of a scenario."""
     kept = CURVES[name]
     found = []
+    shares = [
+        deviation / max(abs(mean), 1e-9)
+        for mean, deviation in zip(kept["mean"], kept["deviation"], strict=True)
+    ]
+    typical = math.sqrt(statistics.fmean(share**2 for share in shares))
     for i, (value, mean, deviation) in enumerate(zip(curve, kept["mean"], kept["deviation"], strict=True)):
-        width = 3 * max(deviation, FLOOR * abs(mean))
+        width = 3 * max(deviation, min(typical, 0.2) * abs(mean), FLOOR * abs(mean))
         if not abs(value - mean) <= width:
             found.append(f"point {i}: {value:.3f} is not within {width:.3f} of {mean:.3f}")
     return found
