@@ -61,7 +61,7 @@ $(PROCGEN_VENV)/.procgen: pyproject.toml constraints.txt
 	touch $@
 
 procgen: $(PROCGEN_VENV)/.procgen
-	$(PROCGEN_VENV)/bin/python -m pytest -m procgen $(PYTEST_FLAGS)
+	$(PROCGEN_VENV)/bin/python -m pytest -m procgen tests/trainer/envs $(PYTEST_FLAGS)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
