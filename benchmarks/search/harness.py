@@ -12,13 +12,17 @@ import os
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from sweeper.thaw.core import Thaw
 from sweeper.thaw.records import Begin, Run
 from sweeper.thaw.settings import Settings
+from sweeper.thaw.surrogate import Prior
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 WINDOW = 5
 
@@ -78,29 +82,43 @@ class HarnessMethod:
         )
 
 
+def parse_settings(items: Sequence[str]) -> Settings:
+    """Settings from `name=JSON` and `prior.name=JSON`."""
+    own: dict[str, Any] = {}
+    prior: dict[str, Any] = {}
+    for item in items:
+        name, text = item.split("=", 1)
+        value = json.loads(text)
+        target = prior if name.startswith("prior.") else own
+        target[name.removeprefix("prior.")] = tuple(value) if isinstance(value, list) else value
+    return Settings(prior=Prior(**prior), **own)
+
+
 def main() -> None:
-    """Runs problems and seeds, appending one JSON line each."""
+    """Runs the problems and seeds that the file lacks, appending one JSON line each."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--harness", default=os.environ.get("SEARCH_HARNESS"), help="folder with bench.py")
     parser.add_argument("--problems", default="all")
     parser.add_argument("--seeds", default="0-9")
     parser.add_argument("--out", default="results.jsonl")
     parser.add_argument("--name", default="thaw")
-    parser.add_argument("--set", nargs="*", default=[], help="settings as name=value")
+    parser.add_argument("--set", nargs="*", default=[], help="settings as name=value or prior.name=value")
     arguments = parser.parse_args()
     if not arguments.harness:
         parser.error("name the harness folder with --harness or SEARCH_HARNESS")
     sys.path.insert(0, arguments.harness)
     bench: Any = importlib.import_module("bench")
 
-    pairs = (item.split("=", 1) for item in arguments.set)
-    chosen: dict[str, Any] = {key: json.loads(value) for key, value in pairs}
-    listed: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in chosen.items()}
-    settings = Settings(**listed)
+    settings = parse_settings(arguments.set)
     problems = bench.PROBLEMS if arguments.problems == "all" else arguments.problems.split(",")
     first, last = (arguments.seeds.split("-") * 2)[:2]
+    out = Path(arguments.out)
+    lines = out.read_text().splitlines() if out.exists() else []
+    done = {(row["method"], row["problem"], row["seed"]) for row in map(json.loads, lines)}
     for seed in range(int(first), int(last) + 1):
         for name in problems:
+            if (arguments.name, name, seed) in done:
+                continue
             session = bench.make_session(name, seed, 30)
             started = time.perf_counter()
             method = HarnessMethod(settings)
@@ -110,7 +128,7 @@ def main() -> None:
                 "wall": round(time.perf_counter() - started, 2), "spent": session.spent / session.budget,
                 **bench.summarize(session),
             }  # fmt: skip
-            with Path(arguments.out).open("a") as file:
+            with out.open("a") as file:
                 file.write(json.dumps(result) + "\n")
             print(
                 f"{name:13s} seed {seed} auc {np.mean(result['inc']):.3f} end {result['inc'][-1]:.3f} "
