@@ -86,8 +86,9 @@ SPACE: Mapping[str, tuple[str, float, float]] = {
 }
 
 
-class OutOfBudgetError(Exception):
-    """The search has used up its seconds."""
+Confirmed = dict[tuple[str, str], list[float | None]]
+"""Scores of confirmed configurations by problem and values. Every search confirms with the same fresh seeds, so
+a configuration that several recommend (the one as written, above all) is trained only once."""
 
 
 def make_config(problem: str, method: str) -> Config:
@@ -271,8 +272,10 @@ def confirm(search: Search, values: Mapping[str, Value], num_seeds: int) -> list
     return scores
 
 
-def run_one(problem: str, method: str, seed: int, budget: float, confirm_seeds: int) -> dict[str, Any]:
-    """A search and its confirmation."""
+def run_one(
+    problem: str, method: str, seed: int, budget: float, confirm_seeds: int, confirmed: Confirmed
+) -> dict[str, Any]:
+    """A search and its confirmation; what is confirmed already is not trained again."""
     with (
         tempfile.TemporaryDirectory(prefix="search-real-") as name,
         open(os.devnull, "w") as nowhere,  # noqa: PTH123 - a device, not a file
@@ -284,15 +287,16 @@ def run_one(problem: str, method: str, seed: int, budget: float, confirm_seeds: 
         search.run()
         spent = search.spent()
         looks = search.looks()
-        known: dict[str, list[float | None]] = {}
         for values in looks:
-            key = json.dumps(values, sort_keys=True)
-            if values is not None and key not in known:
-                known[key] = confirm(search, values, confirm_seeds)
+            key = (problem, json.dumps(values, sort_keys=True))
+            if values is not None and len(confirmed.get(key, ())) != confirm_seeds:
+                confirmed[key] = confirm(search, values, confirm_seeds)
     states = [trial.state for trial in search.trials.values()]
     return {
         "problem": problem, "method": method, "seed": seed, "budget": budget, "spent": round(spent, 1),
-        "looks": [None if v is None else known[json.dumps(v, sort_keys=True)] for v in looks],
+        "looks": [
+            None if v is None else confirmed[problem, json.dumps(v, sort_keys=True)] for v in looks
+        ],
         "configs": looks, "trials": len(states), "complete": states.count(TrialState.COMPLETE),
         "failed": states.count(TrialState.FAILED), "commit": git_commit(code_folder()),
     }  # fmt: skip
@@ -304,14 +308,23 @@ def read(path: Path) -> list[dict[str, Any]]:
 
 
 def command_run(arguments: argparse.Namespace) -> None:
-    done = {(row["problem"], row["method"], row["seed"]) for row in read(arguments.out)}
+    rows = read(arguments.out)
+    done = {(row["problem"], row["method"], row["seed"]) for row in rows}
+    confirmed: Confirmed = {
+        (row["problem"], json.dumps(values, sort_keys=True)): scores
+        for row in rows
+        for values, scores in zip(row["configs"], row["looks"], strict=True)
+        if values is not None
+    }
     first, last = (int(part) for part in (arguments.seeds.split("-") * 2)[:2])
     for seed in range(first, last + 1):
         for problem in arguments.problems.split(","):
             for method in arguments.methods.split(","):
                 if (problem, method, seed) in done:
                     continue
-                row = run_one(problem, method, seed, arguments.budget_seconds, arguments.confirm_seeds)
+                row = run_one(
+                    problem, method, seed, arguments.budget_seconds, arguments.confirm_seeds, confirmed
+                )
                 with arguments.out.open("a") as file:
                     file.write(json.dumps(row) + "\n")
                 print(
