@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.linalg import cho_solve, cholesky, solve_triangular
-from scipy.linalg.lapack import dpotri
+from scipy.linalg.lapack import dpotrf, dpotri, dpotrs
 from scipy.optimize import minimize
 
 if TYPE_CHECKING:
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 MEAN_VARIANCE = 4.0
 JITTER = 1e-6
+UNTHINKABLE = 1e12
+"""Loss of hyperparameters under which the covariance has no factor; the line search turns back from them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,10 +117,12 @@ class Surrogate:
     def tune(self, rows: Rows, y: Array, iterations: int) -> None:
         """Sets the hyperparameters to their maximum a posteriori, starting at the prior's mode."""
 
+        blocks = _Blocks(rows)
+
         def objective(offset: Array) -> tuple[float, Array]:
             # In units of the prior's widths, so that no hyperparameter is stiffer than another.
             self.theta = self._mode + self._width * offset
-            value, gradient = self._negative_log_posterior(rows, y)
+            value, gradient = self._negative_log_posterior(rows, y, blocks)
             return value, gradient * self._width
 
         start = np.zeros_like(self._mode)
@@ -188,41 +192,68 @@ class Surrogate:
         both = np.outer(a, b)
         return np.asarray(MEAN_VARIANCE * (1 + both + both * both))
 
-    def _negative_log_posterior(self, rows: Rows, y: Array) -> tuple[float, Array]:
+    def _negative_log_posterior(
+        self, rows: Rows, y: Array, blocks: _Blocks | None = None
+    ) -> tuple[float, Array]:
         d, n = self.d, len(y)
+        blocks = _Blocks(rows) if blocks is None else blocks
+        nearer, same, place = blocks.nearer, blocks.same, blocks.place
         value, drift, noise, seed, start, site = self._variances
-        x, v = rows.x / np.exp(self.theta[:d]), rows.v
+        x = rows.x / np.exp(self.theta[:d])
         matern, dmatern = _matern(x, x)
-        nearer = np.minimum(v[:, None], v[None])
-        same = (rows.run[:, None] == rows.run[None]).astype(float)
-        place = (rows.site[:, None] == rows.site[None]).astype(float)
-        radial = value + drift * nearer
-        k = (
-            matern * radial
-            + same * (seed * rows.luck[:, None] + start * nearer)
-            + site * place
-            + self._mean_covariance(v, v)
-        )
+        radial = drift * nearer
+        radial += value
+        k = matern * radial
+        k += blocks.mean
+        k += seed * blocks.luck
+        k += start * blocks.same_nearer
+        k += site * place
         k[np.diag_indices(n)] += noise + JITTER
-        chol = cholesky(k, lower=True, check_finite=False)
-        alpha = cho_solve((chol, True), y, check_finite=False)
-        inverse = np.tril(dpotri(chol, lower=1)[0])
-        w = np.outer(alpha, alpha) - (inverse + np.tril(inverse, -1).T)
+        # LAPACK itself: at this size, the wrappers' checks would cost as much as the factorisation.
+        chol, failed = dpotrf(k, lower=1, clean=0, overwrite_a=1)
+        if failed:
+            return UNTHINKABLE, np.zeros_like(self.theta)
+        alpha, _ = dpotrs(chol, y, lower=1)
+        log_determinant = float(np.log(np.diag(chol)).sum())
+        inverse, _ = dpotri(chol, lower=1)
+        # Only the lower triangle counts; off the diagonal it stands for both halves.
+        w = np.outer(alpha, alpha)
+        w -= inverse
+        w *= blocks.halves
         off = (self.theta - self._mode) / self._width
-        loss = 0.5 * float(y @ alpha) + float(np.log(np.diag(chol)).sum()) + 0.5 * float(off @ off)
+        loss = 0.5 * float(y @ alpha) + log_determinant + 0.5 * float(off @ off)
         gradient = np.empty_like(self.theta)
-        p = w * dmatern * radial
-        gradient[:d] = (p.sum(1)[:, None] * x * x).sum(0) - (x * (p @ x)).sum(0)
-        wm, ws = w * matern, w * same
+        p = w * dmatern
+        p *= radial
+        gradient[:d] = 0.5 * ((p.sum(1) + p.sum(0)) @ (x * x)) - np.einsum("ij,ij->j", x, p @ x)
+        wm = w * matern
         gradient[d:] = (
             value * wm.sum(),
-            drift * (wm * nearer).sum(),
+            drift * _inner(wm, nearer),
             noise * np.trace(w),
-            seed * (ws * rows.luck[:, None]).sum(),
-            start * (ws * nearer).sum(),
-            site * (w * place).sum(),
+            seed * _inner(w, blocks.luck),
+            start * _inner(w, blocks.same_nearer),
+            site * _inner(w, place),
         )
         return loss, off / self._width - gradient
+
+
+class _Blocks:
+    """What the covariance of a set of rows is made of as far as no hyperparameter enters (n, n)."""
+
+    def __init__(self, rows: Rows) -> None:
+        v = rows.v
+        self.nearer = np.minimum(v[:, None], v[None])
+        self.same = (rows.run[:, None] == rows.run[None]).astype(float)
+        self.place = (rows.site[:, None] == rows.site[None]).astype(float)
+        self.luck = self.same * rows.luck[:, None]
+        self.same_nearer = self.same * self.nearer
+        self.mean = Surrogate._mean_covariance(v, v)
+        self.halves = 2 * np.tri(len(v)) - np.eye(len(v))
+
+
+def _inner(a: Array, b: Array) -> float:
+    return float(np.vdot(a, b))
 
 
 def _matern(a: Array, b: Array) -> tuple[Array, Array]:
