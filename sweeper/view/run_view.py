@@ -17,12 +17,16 @@ from sweeper.view.screen import bar
 from sweeper.view.sparkline import sparkline
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from sweeper.single_run import RunEnd
     from trainer.config import Config
     from trainer.records import Progress
 
 _LINE_INTERVAL_SECONDS = 5.0
 _PHASES = ("environment", "forward", "learn", "copy", "other")
+_LABEL_WIDTH = len("time in")
+_GAP = "   "
 _LOSSES = ("policy", "value", "entropy", "kl", "clip_fraction", "explained_variance")
 
 
@@ -142,33 +146,43 @@ class ScreenRunView:
         share = progress.agent_steps / progress.total_agent_steps
         left = (progress.total_agent_steps - progress.agent_steps) / max(progress.steps_per_second, 1e-9)
         grid = Table.grid(padding=(0, 2))
-        grid.add_column(style="dim", no_wrap=True)
+        grid.add_column(style="dim", no_wrap=True, min_width=_LABEL_WIDTH)
         grid.add_column(no_wrap=True, overflow="ellipsis")
+        room = max(1, width - _LABEL_WIDTH - 2)
         steps = f"{format_count(progress.agent_steps)} of {format_count(progress.total_agent_steps)}"
         grid.add_row("steps", Text.assemble(bar(share, max(3, min(40, width - 40))), f"  {steps}"))
-        grid.add_row(
-            "speed",
-            f"{format_count(progress.steps_per_second)} steps/s   {format_seconds(progress.uptime_seconds)}   "
-            f"{format_seconds(left)} left",
-        )
+        speed = f"{format_count(progress.steps_per_second)} steps/s"
+        times = (format_seconds(progress.uptime_seconds), f"{format_seconds(left)} left")
+        grid.add_row("speed", _lines((speed, *times), room))
         curve = sparkline(self._scores, max(1, min(60, width - 26)))
         last = self._scores[-1] if self._scores else None
         grid.add_row("score", Text.assemble((f"{format_number(last)}  ", "color(208)"), (curve, "color(68)")))
-        grid.add_row("time in", _shares(progress))
-        grid.add_row("uses", _usage(progress))
-        grid.add_row("losses", _losses(progress))
+        grid.add_row("time in", _lines(_shares(progress), room))
+        grid.add_row("uses", _lines(_usage(progress), room))
+        grid.add_row("losses", _lines(_losses(progress), room))
         return Group(title, grid)
 
 
-def _shares(progress: Progress) -> str:
+def _lines(parts: Iterable[str], width: int) -> str:
+    """Parts side by side with gaps between them; one that does not fit into the width begins a new line."""
+    lines: list[str] = []
+    for part in parts:
+        if lines and len(lines[-1]) + len(_GAP) + len(part) <= width:
+            lines[-1] += _GAP + part
+        else:
+            lines.append(part)
+    return "\n".join(lines)
+
+
+def _shares(progress: Progress) -> list[str]:
     seconds = {phase: progress.metrics.get(f"seconds/{phase}", 0.0) for phase in _PHASES}
     total = sum(seconds.values())
     if total <= 0:
-        return "–"
-    return "   ".join(f"{phase} {100 * spent / total:.0f} %" for phase, spent in seconds.items() if spent > 0)
+        return ["–"]
+    return [f"{phase} {100 * spent / total:.0f} %" for phase, spent in seconds.items() if spent > 0]
 
 
-def _usage(progress: Progress) -> str:
+def _usage(progress: Progress) -> list[str]:
     """Cores and memory of the host, and of the device where there is one."""
     metrics = progress.metrics
     parts = [f"{metrics.get('usage/processors', 0.0):.1f} cores"]
@@ -178,12 +192,12 @@ def _usage(progress: Progress) -> str:
         parts.append(f"GPU {100 * metrics['usage/device_share']:.0f} %")
     if "usage/device_memory_bytes" in metrics:
         parts.append(f"{format_bytes(metrics['usage/device_memory_bytes'])} on the GPU")
-    return "   ".join(parts)
+    return parts
 
 
-def _losses(progress: Progress) -> str:
+def _losses(progress: Progress) -> list[str]:
     known = [(name, progress.metrics.get(f"losses/{name}")) for name in _LOSSES]
-    return "   ".join(f"{name.replace('_', ' ')} {format_number(v, 3)}" for name, v in known if v is not None)
+    return [f"{name.replace('_', ' ')} {format_number(v, 3)}" for name, v in known if v is not None]
 
 
 def end_text(ended: RunEnd) -> str:
