@@ -116,7 +116,6 @@ class Surrogate:
 
     def tune(self, rows: Rows, y: Array, iterations: int) -> None:
         """Sets the hyperparameters to their maximum a posteriori, starting at the prior's mode."""
-
         blocks = _Blocks(rows)
 
         def objective(offset: Array) -> tuple[float, Array]:
@@ -173,7 +172,7 @@ class Surrogate:
         k = matern * (value + drift * nearer)
         k += (a.run[:, None] == b.run[None]) * (seed * a.luck[:, None] + start * nearer)
         k += (a.site[:, None] == b.site[None]) * site
-        k += self._mean_covariance(a.v, b.v)
+        k += _mean_covariance(a.v, b.v)
         return np.asarray(k)
 
     def variance(self, at: Rows, *, own: bool) -> Array:
@@ -187,17 +186,12 @@ class Surrogate:
         """Prior covariance of a configuration's value at full length with a look at it at any length."""
         return float(self._variances[0] + self._variances[5] + MEAN_VARIANCE)
 
-    @staticmethod
-    def _mean_covariance(a: Array, b: Array) -> Array:
-        both = np.outer(a, b)
-        return np.asarray(MEAN_VARIANCE * (1 + both + both * both))
-
     def _negative_log_posterior(
         self, rows: Rows, y: Array, blocks: _Blocks | None = None
     ) -> tuple[float, Array]:
         d, n = self.d, len(y)
         blocks = _Blocks(rows) if blocks is None else blocks
-        nearer, same, place = blocks.nearer, blocks.same, blocks.place
+        nearer, place = blocks.nearer, blocks.place
         value, drift, noise, seed, start, site = self._variances
         x = rows.x / np.exp(self.theta[:d])
         matern, dmatern = _matern(x, x)
@@ -248,8 +242,13 @@ class _Blocks:
         self.place = (rows.site[:, None] == rows.site[None]).astype(float)
         self.luck = self.same * rows.luck[:, None]
         self.same_nearer = self.same * self.nearer
-        self.mean = Surrogate._mean_covariance(v, v)
+        self.mean = _mean_covariance(v, v)
         self.halves = 2 * np.tri(len(v)) - np.eye(len(v))
+
+
+def _mean_covariance(a: Array, b: Array) -> Array:
+    both = np.outer(a, b)
+    return np.asarray(MEAN_VARIANCE * (1 + both + both * both))
 
 
 def _inner(a: Array, b: Array) -> float:
