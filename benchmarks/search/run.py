@@ -45,6 +45,18 @@ STEPS_PER_POINT = 1000
 TOTAL = POINTS * STEPS_PER_POINT
 
 
+def problem_settings(problem: Problem, method: str, pruner: str) -> dict[str, object]:
+    """The settings of a sweep over a problem: its unit cube as keys of the environment."""
+    values: dict[str, object] = {
+        "sweep.method": method, "sweep.pruner": pruner, "train.total_timesteps": TOTAL,
+    }  # fmt: skip
+    for name in problem.names:
+        values[f"env.{name}"] = 0.5
+        for key, value in (("distribution", "uniform"), ("min", 0.0), ("max", 1.0), ("mean", 0.5)):
+            values[f"sweep.env.{name}.{key}"] = value
+    return values
+
+
 class Study:
     """One search on one problem: trials, a clock, slots."""
 
@@ -58,7 +70,7 @@ class Study:
         settings: Settings | None = None,
     ) -> None:
         self.problem = problem
-        config = self._config(method, pruner)
+        config = Config().override(problem_settings(problem, method, pruner))
         self.space = SearchSpace.from_config(config)
         self.method: Method = make_method(config, self.space, seed)
         if settings is not None:
@@ -80,16 +92,6 @@ class Study:
         self.spent = 0.0
         self.suggest_seconds = 0.0
         self.regret: list[tuple[float, float]] = []
-
-    def _config(self, method: str, pruner: str) -> Config:
-        values: dict[str, object] = {
-            "sweep.method": method, "sweep.pruner": pruner, "train.total_timesteps": TOTAL,
-        }  # fmt: skip
-        for name in self.problem.names:
-            values[f"env.{name}"] = 0.5
-            for key, value in (("distribution", "uniform"), ("min", 0.0), ("max", 1.0), ("mean", 0.5)):
-                values[f"sweep.env.{name}.{key}"] = value
-        return Config().override(values)
 
     def run(self) -> None:
         """Spends the budget; workers are ahead of each other as their costs say."""
