@@ -2,7 +2,7 @@
 
 config.ini      complete and resolved: `puffer-sweep train studies/NAME/trial-0007/config.ini` runs it again
 command         the command line that started the sweep
-versions.json   packages, machine, commit
+versions.json   whose folder it is; packages, machine, commit
 changes.diff    how the code differed from that commit, if it did
 log.txt         what the trial printed
 video.mp4       a few episodes of its agent, if it was filmed
@@ -12,8 +12,10 @@ checkpoints/    the trainer's
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import shutil
 from typing import IO, TYPE_CHECKING, Any
 
 from sweeper.provenance import code_folder, git_commit, git_diff, machine_facts, versions
@@ -31,19 +33,47 @@ LOG_FILE = "log.txt"
 VIDEO_FILE = "video.mp4"
 CURVE_FILE = "curve.jsonl"
 
+_CHECKPOINTS = "checkpoints"
 _LOG_TAIL_BYTES = 8192
 
 
-def write_folder(folder: Path, config_text: str, command: str) -> None:
-    """Make a trial's folder with everything that is known before it starts."""
+def write_folder(folder: Path, config_text: str, command: str, owner: str | None = None) -> None:
+    """Make a trial's folder with everything that is known before it starts.
+
+    Args:
+        folder: the trial's.
+        config_text: its INI.
+        command: that started the sweep.
+        owner: the trial's uuid. What another trial has left under the same number (of a study that was deleted, or
+            that a database which a backup has replaced knew of) is removed. None where trials do not go on.
+    """
+    if owner is not None and folder_owner(folder) not in (None, owner):
+        _forget(folder)
     folder.mkdir(parents=True, exist_ok=True)
     write_text(folder / CONFIG_FILE, config_text)
     write_text(folder / COMMAND_FILE, command + "\n")
     commit = git_commit(code_folder())
-    facts = {"versions": versions(), "machine": machine_facts(), "commit": commit}
+    facts = {"trial": owner, "versions": versions(), "machine": machine_facts(), "commit": commit}
     write_text(folder / VERSIONS_FILE, json.dumps(facts, indent=2) + "\n")
     if commit is not None and commit.endswith("+"):
         write_text(folder / DIFF_FILE, git_diff(code_folder()))
+
+
+def folder_owner(folder: Path) -> str | None:
+    """The uuid of the trial whose folder this is; None if it does not say."""
+    try:
+        content = json.loads((folder / VERSIONS_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return content.get("trial") if isinstance(content, dict) else None
+
+
+def _forget(folder: Path) -> None:
+    """Remove what a trial leaves, the notes of whose it was last: cut short, it is done again."""
+    with contextlib.suppress(FileNotFoundError):
+        shutil.rmtree(folder / _CHECKPOINTS)
+    for name in (CURVE_FILE, LOG_FILE, VIDEO_FILE, DIFF_FILE, VERSIONS_FILE):
+        (folder / name).unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -55,7 +85,7 @@ def write_text(path: Path, text: str) -> None:
 
 def newest_checkpoint(folder: Path) -> Path | None:
     """The newest checkpoint of a trial, told by its name alone; None if there is none."""
-    found = sorted((folder / "checkpoints").glob("epoch-*.pt"))
+    found = sorted((folder / _CHECKPOINTS).glob("epoch-*.pt"))
     return found[-1] if found else None
 
 

@@ -154,7 +154,12 @@ class Sweep:
         """The wheel: until nothing runs and nothing is to be started."""
         while True:
             session.fill_slots()
-            if session.reason_to_end() is not None:
+            reason = session.reason_to_end()
+            if reason in UNHURRIED:
+                oversight.hear_the_last()
+                session.fill_slots()
+                reason = session.reason_to_end()
+            if reason is not None:
                 return
             for event in session.launcher.events(PATIENCE_SECONDS):
                 session.take(event)

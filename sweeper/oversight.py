@@ -12,11 +12,14 @@ from sweeper.listener import EndReason
 from trainer.errors import FailureKind
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from sweeper.annotate import LiveAnnotations
     from sweeper.backups import Backups
     from sweeper.interrupt import Interrupts
     from sweeper.limits import Stopwatch
     from sweeper.session import Session
+    from sweeper.store.records import Request
     from sweeper.video import Filming
 
 REQUESTS_INTERVAL_SECONDS = 1.0
@@ -70,8 +73,7 @@ class Oversight:
         now = session.clock.monotonic()
         if now - self._heard_at >= REQUESTS_INTERVAL_SECONDS:
             self._heard_at = now
-            for request in session.ledger.inbox.hear():
-                session.ledger.inbox.answer(request, carry_out(session, request))
+            self._see_to(session.ledger.inbox.hear())
         if now - self._measured_at >= DISK_INTERVAL_SECONDS:
             self._measured_at = now
             self._watch_disk()
@@ -81,6 +83,10 @@ class Oversight:
         if now - self._described_at >= NOTES_INTERVAL_SECONDS and not session.held:
             self._described_at = now
             self.annotations.look(session.ledger.trials())
+
+    def hear_the_last(self) -> None:
+        """See to what was asked in the last moment, now that nothing runs any more: it may give more to do."""
+        self._see_to(self.session.ledger.inbox.read())
 
     def film_the_best(self, *, in_a_hurry: bool) -> None:
         """At the end of a sweep: its best trial is filmed, unless the sweep was stopped or cut short."""
@@ -96,6 +102,11 @@ class Oversight:
         """End what goes on beside the sweep."""
         if self.filming is not None:
             self.filming.close()
+
+    def _see_to(self, requests: Iterable[Request]) -> None:
+        inbox = self.session.ledger.inbox
+        for request in requests:
+            inbox.answer(request, carry_out(self.session, request))
 
     def _watch_trials(self) -> None:
         session, sweep = self.session, self.session.config.sweep

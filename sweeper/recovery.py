@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sweeper.folder import read_curve_file
+from sweeper.folder import folder_owner, read_curve_file
 from sweeper.records import TrialState
 
 if TYPE_CHECKING:
@@ -21,7 +21,9 @@ def recover(ledger: Ledger, on_note: Callable[[str], None]) -> list[str]:
     """
     cut_off = ledger.in_state(TrialState.RUNNING)
     for trial in cut_off:
-        ledger.backfill(trial.uuid, read_curve_file(ledger.study.trial_folder(trial.number)))
+        folder = ledger.study.trial_folder(trial.number)
+        if folder_owner(folder) in (None, trial.uuid):
+            ledger.backfill(trial.uuid, read_curve_file(folder))
         ledger.change(trial.uuid, TrialState.QUEUED)
     if cut_off:
         numbers = ", ".join(str(trial.number) for trial in cut_off)

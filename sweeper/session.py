@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass, field, replace
+from concurrent.futures import TimeoutError as NotYetError
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from sweeper.assigning import describe_trial
+from sweeper.endings import finish
 from sweeper.folder import CONFIG_FILE, newest_checkpoint, write_folder, write_text
-from sweeper.limits import RETRYABLE, Breaker, Budget, Stopwatch, num_finalists
+from sweeper.limits import Breaker, Budget, Stopwatch, num_finalists
 from sweeper.listener import EndReason
 from sweeper.records import (
     Assignment,
     CurvePoint,
-    Ending,
     Event,
-    Finished,
     Reported,
     Resume,
     Start,
@@ -24,11 +23,14 @@ from sweeper.records import (
     TrialState,
     Verdict,
 )
+from sweeper.running import Resuming, Running
 from sweeper.store.attributes import scored
 from trainer.config import dump_config
 from trainer.errors import FailureKind, InfeasibleConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from sweeper.asking import Asker
     from sweeper.assigning import Assigner
     from sweeper.clock import Clock
@@ -40,28 +42,8 @@ if TYPE_CHECKING:
     from sweeper.store.ledger import Ledger
     from trainer.config import Config
 
-
-@dataclass(slots=True)
-class Running:
-    """A trial in a slot.
-
-    Attributes:
-        slot: the lowest number that no other running trial has.
-        config: what it was launched with.
-        watch: how long it has run.
-        pause_at: agent steps at which it shall pause; None for its full length.
-        began_at: wall clock, seconds since the epoch.
-        interrupted: whether it was told to pause because the sweep stops or waits.
-        judged: whether the method has told it to pause. Where nobody has, the one that ran it had to leave.
-    """
-
-    slot: int
-    config: Config
-    watch: Stopwatch
-    pause_at: int | None
-    began_at: float
-    interrupted: bool = False
-    judged: bool = False
+CURVE_PATIENCE_SECONDS = 0.25
+"""How long the loop waits for a curve; it comes back for it where somebody else holds the database."""
 
 
 @dataclass(kw_only=True, slots=True)
@@ -71,6 +53,7 @@ class Session:
     Attributes:
         budget: what the study may use in all; `extend` changes it.
         running: trials in slots, by uuid.
+        resuming: trials that take their slots as soon as the database has told their curves.
         waiting: trials to be launched before the method is asked: interrupted ones, retries.
         ending: why nothing new is started any more; None while things go on.
         held: why nothing is started for the moment; empty if nothing is in the way.
@@ -93,6 +76,7 @@ class Session:
     disk: DiskWatch
     quota: CheckpointQuota
     running: dict[str, Running] = field(default_factory=dict)
+    resuming: list[Resuming] = field(default_factory=list)
     waiting: list[str] = field(default_factory=list)
     ending: EndReason | None = None
     held: str = ""
@@ -101,7 +85,7 @@ class Session:
 
     def reason_to_end(self) -> EndReason | None:
         """Why the sweep is over, now that nothing runs any more; None while it goes on."""
-        if self.running:
+        if self.running or self.resuming:
             return None
         if self.ending is not None:
             return self.ending
@@ -116,19 +100,25 @@ class Session:
     def fill_slots(self) -> None:
         """Give every free slot something to do, as long as there is something."""
         self.exhausted = False
-        while self.ending is None and not self.held and self.launcher.free_slots() > 0:
+        self._launch_resuming()
+        while self._may_start():
             if self.waiting:
                 self._relaunch(Resume(self.waiting.pop(0)))
                 continue
             decision = self._decide()
             if decision is None:
-                self.exhausted = not self.running
+                self.exhausted = not self.running and not self.resuming
                 break
             if isinstance(decision, Resume):
                 self._relaunch(decision)
             else:
                 self._start(decision)
         self.asker.think_ahead(self.ledger.trials, wanted=self._wants_more())
+
+    def _may_start(self) -> bool:
+        if self.ending is not None or self.held or self.ledger.is_behind():
+            return False
+        return self.launcher.free_slots() > len(self.resuming)
 
     def _decide(self) -> Start | Resume | None:
         trials = self.ledger.trials()
@@ -145,6 +135,7 @@ class Session:
         """When the runs are used up, the finals: the best paused trials run their full length."""
         complete = sum(trial.state is TrialState.COMPLETE for trial in trials)
         complete += sum(run.pause_at is None for run in self.running.values())
+        complete += sum(resuming.pause_at is None for resuming in self.resuming)
         if complete >= num_finalists(self.ledger.num_started()):
             return None
         paused = [trial for trial in trials if trial.state is TrialState.PAUSED]
@@ -174,7 +165,7 @@ class Session:
             ),
             total_agent_steps=config.train.total_timesteps,
         )
-        self._launch(trial, config, start.pause_at_steps, resume=False)
+        self._launch(trial, config, start.pause_at_steps, None)
 
     def _relaunch(self, resume: Resume) -> None:
         """Go on with a trial that is in the study already: paused, interrupted, or to be tried again."""
@@ -193,26 +184,45 @@ class Session:
         trial = self.ledger.change(
             trial.uuid, TrialState.RUNNING, total_agent_steps=config.train.total_timesteps
         )
-        self._launch(trial, config, resume.pause_at_steps, resume=True)
+        curve = self.ledger.ask_for_curve(trial.uuid)
+        curve.add_done_callback(lambda _curve: self.launcher.wake())
+        self.resuming.append(Resuming(trial.uuid, config, resume.pause_at_steps, curve))
+        self._launch_resuming()
 
-    def _launch(self, trial: Trial, config: Config, pause_at: int | None, *, resume: bool) -> None:
+    def _launch_resuming(self) -> None:
+        """Launch what the database has told the curves of. A locked one holds up these trials and nothing else."""
+        patience = 0.0 if self.ledger.is_behind() else CURVE_PATIENCE_SECONDS
+        while self.resuming:
+            first = self.resuming[0]
+            try:
+                known = first.curve.result(patience)
+            except NotYetError:
+                return
+            self.resuming.pop(0)
+            self._launch(self.ledger.trial(first.uuid), first.config, first.pause_at, known)
+
+    def _launch(
+        self, trial: Trial, config: Config, pause_at: int | None, known: Sequence[CurvePoint] | None
+    ) -> None:
+        """Launch a trial for which a slot is free; `known` is the curve of one that goes on."""
+        resume = known is not None
         num_threads = int(str(trial.attributes.get("num_threads", self.launcher.num_threads)))
         config = self.assigner.seeded(config, trial.number, swept=trial.values, num_threads=num_threads)
         if resume:
             config = config.override({"train.restarts": _restarts(trial)}, origin="sweep")
         folder = self.ledger.study.trial_folder(trial.number)
         try:
-            write_folder(folder, dump_config(config), self.command)
+            write_folder(folder, dump_config(config), self.command, trial.uuid)
         except OSError as error:
             self.ledger.change(trial.uuid, TrialState.QUEUED)
             self.waiting.append(trial.uuid)
             self.hold(f"{folder} cannot be written: {error.strerror or error}.")
             return
         checkpoint = newest_checkpoint(folder) if resume else None
-        earlier = tuple(scored(self.ledger.curve(trial.uuid))) if checkpoint is not None else ()
+        earlier = tuple(scored(known or ())) if checkpoint is not None else ()
         slot = min(set(range(len(self.running) + 1)) - {run.slot for run in self.running.values()})
         self.running[trial.uuid] = Running(
-            slot, config, Stopwatch(self.clock.monotonic()), pause_at, self.clock.now()
+            slot, config, Stopwatch(self.clock.monotonic()), pause_at, self.clock.now(), known=known or ()
         )
         self.launcher.launch(
             Assignment(
@@ -248,25 +258,26 @@ class Session:
         if run is None:
             return
         if isinstance(event, Started):
-            self._begin(event)
+            self._begin(event, run)
         elif isinstance(event, Reported):
             self._report(event, run)
         else:
             del self.running[event.uuid]
             self._note_run(event.uuid, run)
-            trial = self._finish(event, run)
+            trial = finish(self, event, run)
             self.listener.on_finished(trial)
 
-    def _begin(self, event: Started) -> None:
+    def _begin(self, event: Started, run: Running) -> None:
         """A run that goes on from a checkpoint may begin new episodes there: its config says so from now on."""
-        trial = self.ledger.begin_run(event.uuid, event.agent_steps)
+        trial = self.ledger.begin_run(event.uuid, event.agent_steps, run.known)
+        run.known = ()
         restarts = [epoch for epoch in _restarts(trial) if epoch < event.epoch]
         if event.epoch:
             restarts.append(event.epoch)
         if restarts != _restarts(trial):
             trial = self.ledger.change(trial.uuid, trial.state, attributes={"restarts": restarts})
             folder = self.ledger.study.trial_folder(trial.number)
-            config = self.running[trial.uuid].config.override({"train.restarts": restarts}, origin="sweep")
+            config = run.config.override({"train.restarts": restarts}, origin="sweep")
             try:
                 write_text(folder / CONFIG_FILE, dump_config(config))
             except OSError as error:
@@ -296,84 +307,13 @@ class Session:
         run.judged = verdict is Verdict.PAUSE
         return verdict
 
-    def _finish(self, event: Finished, run: Running) -> Trial:
-        if event.ending is Ending.COMPLETE and (event.score is None or not math.isfinite(event.score)):
-            event = replace(
-                event,
-                ending=Ending.FAILED,
-                failure_kind=FailureKind.NOT_FINITE,
-                failure_message=f"The trial's score is {event.score}.",
-            )
-        if event.ending is Ending.FAILED:
-            return self._fail(event, run)
-        uuid, cost, steps = event.uuid, event.cost_seconds, event.agent_steps
-        if event.ending is Ending.PAUSED:
-            unasked = run.interrupted or not run.judged
-            between = unasked and (run.pause_at is None or steps < run.pause_at)
-            state = TrialState.QUEUED if between else TrialState.PAUSED
-            if between and self.ending is None:
-                self.waiting.append(uuid)
-            trial = self.ledger.change(uuid, state, cost_seconds=cost, agent_steps=steps)
-            self.quota.paused(trial)
-            return trial
-        facts: dict[str, object] = {
-            **event.facts,
-            "finished_at": self.clock.now(),
-            "slot": run.slot,
-        }
-        if event.evaluation is not None:
-            facts["evaluation"] = dict(event.evaluation)
-        score = event.score if event.ending is Ending.COMPLETE else self.ledger.trial(uuid).score
-        state = TrialState.COMPLETE if event.ending is Ending.COMPLETE else TrialState.PRUNED
-        trial = self.ledger.change(
-            uuid, state, attributes=facts, score=score, cost_seconds=cost, agent_steps=steps
-        )
-        self.breaker.succeeded()
-        self.quota.finished(trial)
-        return trial
-
-    def _fail(self, event: Finished, run: Running) -> Trial:
-        """A failure is an outcome; some kinds are worth another attempt, from the last checkpoint."""
-        uuid, kind = event.uuid, event.failure_kind or FailureKind.CRASH
-        trial = self.ledger.trial(uuid)
-        attempts = int(str(trial.attributes.get("attempts", 1)))
-        retryable = kind in RETRYABLE
-        if retryable and self.disk.is_full():
-            self.hold(self.disk.sentence())
-            run.interrupted = True
-        if retryable and run.interrupted:
-            # Not the trial's fault: it is continued, and that does not count as an attempt.
-            if self.ending is None:
-                self.waiting.append(uuid)
-            return self.ledger.change(uuid, TrialState.QUEUED)
-        if retryable and attempts <= self.config.sweep.retries and self.ending is None:
-            self.waiting.append(uuid)
-            self.listener.on_note(f"Trial {trial.number} is tried again: {event.failure_message}")
-            return self.ledger.change(
-                uuid,
-                TrialState.QUEUED,
-                attributes={
-                    "attempts": attempts + 1,
-                    "last_failure": f"{kind.value}: {event.failure_message}",
-                },
-            )
-        trial = self.ledger.change(
-            uuid,
-            TrialState.FAILED,
-            failure_kind=kind,
-            failure_message=event.failure_message,
-            attributes={"log_tail": event.log_tail, "finished_at": self.clock.now(), "slot": run.slot},
-        )
-        self.quota.finished(trial)
-        self.breaker.failed(kind, event.failure_message, event.traceback or event.log_tail)
-        return trial
-
     # --- stop and go ---------------------------------------------------------------------------------------------
 
     def end(self, reason: EndReason) -> None:
         """Start nothing more; running trials finish their epoch, write a checkpoint and can be continued."""
         if self.ending is None:
             self.ending = reason
+            self._put_back()
             self._interrupt_all()
 
     def end_now(self, reason: EndReason) -> None:
@@ -387,6 +327,7 @@ class Session:
         if not self.held:
             self.held = why
             self.listener.on_note(f"{why} The sweep waits until there is room again; nothing is lost.")
+            self.waiting[:0] = self._put_back()
             self._interrupt_all()
 
     def go_on(self) -> None:
@@ -394,6 +335,14 @@ class Session:
         if self.held:
             self.held = ""
             self.listener.on_note("There is room again; the sweep goes on.")
+
+    def _put_back(self) -> list[str]:
+        """Trials that were on their way into a slot stay in the queue; their uuids."""
+        uuids = [resuming.uuid for resuming in self.resuming]
+        self.resuming.clear()
+        for uuid in uuids:
+            self.ledger.change(uuid, TrialState.QUEUED)
+        return uuids
 
     def _interrupt_all(self) -> None:
         for uuid, run in self.running.items():

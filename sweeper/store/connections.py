@@ -76,7 +76,7 @@ def storage_error(error: DatabaseError, path: Path | None) -> StorageError:
 
 def _make_engine(url: str, path: Path | None) -> Engine:
     try:
-        engine = create_engine(url, **_options(url, path))
+        engine = create_engine(url, **engine_options(url, path))
     except ImportError as error:
         raise _no_driver(url) from error
     if path is not None:
@@ -88,7 +88,7 @@ def _make_storage(url: str, path: Path | None) -> RDBStorage:
     from optuna.storages import RDBStorage
 
     try:
-        storage = RDBStorage(url, engine_kwargs=_options(url, path))
+        storage = RDBStorage(url, engine_kwargs=engine_options(url, path))
     except ImportError as error:
         raise _no_driver(url) from error
     except DatabaseError as error:
@@ -104,7 +104,8 @@ def _make_storage(url: str, path: Path | None) -> RDBStorage:
     return storage
 
 
-def _options(url: str, path: Path | None) -> dict[str, Any]:
+def engine_options(url: str, path: Path | None) -> dict[str, Any]:
+    """What SQLAlchemy is told of a database: how long to wait for a file, whether to try a connection first."""
     if path is not None:
         return {"connect_args": {"timeout": sqlite.BUSY_TIMEOUT_SECONDS}}
     return {} if url.startswith("sqlite") else {"pool_pre_ping": True}

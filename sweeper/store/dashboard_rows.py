@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import mimetypes
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -187,6 +188,31 @@ def write_notes(connection: Connection, study_id: int, notes: Mapping[int | None
             {"study_id": study_id, "key": key, "value_json": json.dumps(value)} for key, value in new.items()
         ]
         connection.execute(insert(table), rows)
+
+
+_TRIAL_NOTE = re.compile(r"dashboard:(\d+):note_(?:ver|str:\d+)")
+
+
+def is_trial_note_key(key: str) -> bool:
+    """Whether an attribute of a study is part of the note of one of its trials."""
+    return _TRIAL_NOTE.fullmatch(key) is not None
+
+
+def trial_notes(attributes: Mapping[str, Any]) -> dict[int, dict[str, object]]:
+    """Optuna's id of the trial → `version` and `body` of its note.
+
+    Args:
+        attributes: the system attributes of a study.
+    """
+    ids = {int(found[1]) for key in attributes if (found := _TRIAL_NOTE.fullmatch(key)) is not None}
+    return {
+        trial_id: {
+            "version": int(attributes[f"{_note_prefix(trial_id)}note_ver"]),
+            "body": _joined(attributes, f"{_note_prefix(trial_id)}note_str:"),
+        }
+        for trial_id in sorted(ids)
+        if f"{_note_prefix(trial_id)}note_ver" in attributes
+    }
 
 
 def _note_prefix(trial_id: int | None) -> str:

@@ -32,6 +32,7 @@ def insert_trial(
     trial: Trial,
     *,
     study_id: int,
+    number: int,
     distributions: Mapping[str, BaseDistribution],
     now: float,
 ) -> int:
@@ -41,6 +42,7 @@ def insert_trial(
         connection: in a transaction.
         trial: new.
         study_id: Optuna's.
+        number: that it gets in Optuna.
         distributions: by name, for the trial's values.
         now: wall clock, seconds since the epoch.
     """
@@ -48,7 +50,7 @@ def insert_trial(
     result = connection.execute(
         insert(optuna_rows.TRIALS).values(
             study_id=study_id,
-            number=trial.number,
+            number=number,
             state=optuna_rows.OPTUNA_STATES[trial.state],
             datetime_start=moment,
             datetime_complete=moment if trial.state is TrialState.INFEASIBLE else None,

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from sqlalchemy import Connection, insert, update
+from sqlalchemy import Connection, insert, select, update
 
 from sweeper.errors import StudyLockedError, SweepError
 from sweeper.limits import num_started
@@ -28,6 +28,7 @@ from sweeper.store.writer import Writer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from concurrent.futures import Future
 
     from optuna.distributions import BaseDistribution
 
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
     from trainer.errors import FailureKind
 
 FLUSH_INTERVAL_SECONDS = 1.0
+MOST_BEHIND_SECONDS = 10.0
+"""While a transaction takes longer, no trial is begun: a kill would forget it."""
 
 
 @dataclass(slots=True)
@@ -78,12 +81,15 @@ class Ledger:
             )
         with study.engine.connect() as connection:
             stored = read_trials(connection, study.uuid)
+            self._num_known = next_number(connection, study.study_id)
         self._trials: dict[str, Trial] = {}
         self._cost_seconds = 0.0
         self._num_started: int | None = None
         for _, trial in stored:
             self._keep(trial)
+        # Filled in by the writer's thread, which alone asks for them.
         self._ids = {trial.uuid: trial_id for trial_id, trial in stored}
+        self._next_number = max([self._num_known, *(trial.number + 1 for _, trial in stored)])
         self._thinners: dict[str, Thinner] = {}
         self._unwritten: dict[str, _Unwritten] = {}
         self._flushed_at = self._beaten_at = clock.monotonic()
@@ -120,12 +126,17 @@ class Ledger:
         return self._num_started
 
     def curve(self, uuid: str) -> list[CurvePoint]:
-        """The whole curve of a trial, what is not written yet included."""
+        """The whole curve of a trial, what is not written yet included; waits for the database."""
+        return self.ask_for_curve(uuid).result()
+
+    def ask_for_curve(self, uuid: str) -> Future[list[CurvePoint]]:
+        """The same, once the database has answered."""
         self._write_progress(uuid)
-        curves: dict[str, list[CurvePoint]] = self.writer.call(
-            lambda connection: read_curves(connection, [uuid])
-        )
-        return curves.get(uuid, [])
+        return self.writer.ask(lambda connection: read_curves(connection, [uuid]).get(uuid, []))
+
+    def is_behind(self) -> bool:
+        """Whether the database has kept us waiting for so long that nothing new should be begun."""
+        return self.writer.waiting_seconds() > MOST_BEHIND_SECONDS
 
     # --- writing trials ------------------------------------------------------------------------------------------
 
@@ -140,7 +151,9 @@ class Ledger:
         failure_kind: FailureKind | None = None,
         failure_message: str = "",
     ) -> Trial:
-        """Add a trial and hand it back with its number; waits for the database.
+        """Add a trial and hand it back with its number; written soon, at once.
+
+        A kill before it is written leaves a folder that the next trial of this number makes its own.
 
         Args:
             values: natural values of the swept parameters.
@@ -151,35 +164,41 @@ class Ledger:
             failure_kind: of an infeasible one.
             failure_message: of an infeasible one.
         """
-        now = self._clock.now()
+        now, study_id = self._clock.now(), self.study.study_id
         uuid = str(uuid4())
+        number = max(self._next_number, self._num_known)
+        self._next_number = number + 1
+        trial = Trial(
+            number=number,
+            uuid=uuid,
+            state=state,
+            values=dict(values),
+            total_agent_steps=total_agent_steps,
+            failure_kind=failure_kind,
+            failure_message=failure_message,
+            attributes={"uuid": uuid, "phase": state.value, **describe(number)},
+        )
+        self._keep(trial)
+        self._thinners[uuid] = Thinner(total_agent_steps)
 
-        def write(connection: Connection) -> tuple[int, Trial]:
-            number = next_number(connection, self.study.study_id)
-            trial = Trial(
-                number=number,
-                uuid=uuid,
-                state=state,
-                values=dict(values),
-                total_agent_steps=total_agent_steps,
-                failure_kind=failure_kind,
-                failure_message=failure_message,
-                attributes={"uuid": uuid, "phase": state.value, **describe(number)},
-            )
+        def write(connection: Connection) -> None:
+            # Not always ours: somebody may have added a trial of Optuna's own this moment.
+            optuna_number = next_number(connection, study_id)
             trial_id = insert_trial(
-                connection, trial, study_id=self.study.study_id, distributions=distributions, now=now
+                connection,
+                trial,
+                study_id=study_id,
+                number=optuna_number,
+                distributions=distributions,
+                now=now,
             )
+            self._ids[uuid] = trial_id
+            self._num_known = optuna_number + 1
             row = trial_row(trial, study_uuid=self.study.uuid, trial_id=trial_id, changed_at=now)
             connection.execute(insert(TRIALS).values(row))
             self._touch(connection, now)
-            return trial_id, trial
 
-        trial_id: int
-        trial: Trial
-        trial_id, trial = self.writer.call(write)
-        self._ids[uuid] = trial_id
-        self._keep(trial)
-        self._thinners[uuid] = Thinner(total_agent_steps)
+        self.writer.put(write)
         return trial
 
     def change(
@@ -201,10 +220,10 @@ class Ledger:
         now = self._clock.now()
         changed = {key: value for key, value in merged.items() if old.attributes.get(key) != value}
         changed |= failure_attributes(trial) | spent_attributes(trial)
-        trial_id = self._ids[uuid]
         values = objective_values(trial, self.study.spec.objectives, self._cost)
 
         def write(connection: Connection) -> None:
+            trial_id = self._ids[uuid]
             optuna_rows.write_attributes(connection, trial_id, changed)
             if state is not old.state:
                 optuna_rows.write_state(connection, trial_id, state, values, now)
@@ -214,10 +233,15 @@ class Ledger:
         self.writer.put(write)
         return trial
 
-    def begin_run(self, uuid: str, from_steps: int) -> Trial:
-        """A worker has begun a trial, at the start or from a checkpoint: what lies beyond it is forgotten."""
+    def begin_run(self, uuid: str, from_steps: int, known: Sequence[CurvePoint] = ()) -> Trial:
+        """A worker has begun a trial, at the start or from a checkpoint: what lies beyond it is forgotten.
+
+        Args:
+            uuid: the trial.
+            from_steps: agent steps of the checkpoint; 0 for a beginning.
+            known: its whole curve so far.
+        """
         old = self._trials[uuid]
-        known = self.curve(uuid) if old.agent_steps or old.curve else []
         kept = [point for point in known if point.agent_steps <= from_steps]
         if not known or (
             old.agent_steps <= from_steps and len(kept) == len(known) and uuid in self._thinners
@@ -234,11 +258,11 @@ class Ledger:
             score=observations[-1].score if observations else None,
         )
         self._keep(trial)
-        now, trial_id = self._clock.now(), self._ids[uuid]
+        now = self._clock.now()
 
         def write(connection: Connection) -> None:
             cut_curve(connection, uuid, from_steps + 1)
-            optuna_rows.write_observations(connection, trial_id, trial.curve, trial.total_agent_steps)
+            optuna_rows.write_observations(connection, self._ids[uuid], trial.curve, trial.total_agent_steps)
             self._update_row(connection, trial, now)
 
         self.writer.put(write)
@@ -281,11 +305,13 @@ class Ledger:
             score=observations[-1].score if observations else trial.score,
         )
         self._keep(filled)
-        trial_id, now = self._ids[uuid], self._clock.now()
+        now = self._clock.now()
 
         def write(connection: Connection) -> None:
             append_points(connection, uuid, missing)
-            optuna_rows.write_observations(connection, trial_id, filled.curve, filled.total_agent_steps)
+            optuna_rows.write_observations(
+                connection, self._ids[uuid], filled.curve, filled.total_agent_steps
+            )
             self._update_row(connection, filled, now)
 
         self.writer.put(write)
@@ -294,11 +320,12 @@ class Ledger:
 
     def describe(self, attributes: Mapping[str, object]) -> None:
         """Set notes of the study, for our readers and for the dashboard."""
-        merged = {**self.study.attributes(), **attributes}
 
         def write(connection: Connection) -> None:
-            mine = update(STUDIES).where(STUDIES.c.uuid == self.study.uuid)
-            connection.execute(mine.values(attributes=json.dumps(merged, default=str)))
+            mine = STUDIES.c.uuid == self.study.uuid
+            known = json.loads(connection.execute(select(STUDIES.c.attributes).where(mine)).scalar_one())
+            merged = json.dumps({**known, **attributes}, default=str)
+            connection.execute(update(STUDIES).where(mine).values(attributes=merged))
             optuna_rows.write_study_attributes(connection, self.study.study_id, attributes)
 
         self.writer.put(write)
@@ -374,12 +401,12 @@ class Ledger:
         unwritten = self._unwritten.pop(uuid, None)
         if unwritten is None:
             return
-        trial, trial_id, now = self._trials[uuid], self._ids[uuid], self._clock.now()
+        trial, now = self._trials[uuid], self._clock.now()
 
         def write(connection: Connection) -> None:
             append_points(connection, uuid, unwritten.points)
             optuna_rows.add_observations(
-                connection, trial_id, unwritten.observations, trial.total_agent_steps
+                connection, self._ids[uuid], unwritten.observations, trial.total_agent_steps
             )
             self._update_row(connection, trial, now)
 

@@ -82,6 +82,7 @@ class Writer:
         self._queue: queue.SimpleQueue[_Item | None] = queue.SimpleQueue()
         self._failure: BaseException | None = None
         self._blocked = threading.Event()
+        self._waits_since: float | None = None
         self._abandon = threading.Event()
         self._thread = threading.Thread(target=self._run, name="puffer-sweep-writer", daemon=True)
         self._thread.start()
@@ -90,6 +91,11 @@ class Writer:
     def blocked(self) -> bool:
         """Whether the database is keeping us waiting now."""
         return self._blocked.is_set()
+
+    def waiting_seconds(self) -> float:
+        """How long the transaction has taken that is under way; 0 if none is."""
+        since = self._waits_since
+        return 0.0 if since is None else time.monotonic() - since
 
     def put(self, write: Write) -> None:
         """Write soon.
@@ -111,10 +117,18 @@ class Writer:
         Raises:
             SweepError: it could not be written.
         """
+        return self.ask(write).result()
+
+    def ask(self, write: Write) -> Future[Any]:
+        """The same without waiting: the future holds what `write` returns, or the SweepError.
+
+        Raises:
+            SweepError: an earlier write has failed for good.
+        """
         self.check()
         future: Future[Any] = Future()
         self._queue.put(_Item(write, future))
-        return future.result()
+        return future
 
     def flush(self) -> None:
         """Wait until everything is written."""
@@ -145,12 +159,15 @@ class Writer:
                 continue
             if self._failure is None:
                 try:
+                    self._waits_since = time.monotonic()
                     self._commit_patiently(batch)
+                    self._waits_since = None
                     if (action := batch[-1].action) is not None:
                         action()
                     continue
                 except BaseException as error:  # noqa: BLE001 - carried to the loop, which raises it
                     self._failure = error
+                    self._waits_since = None
             for item in batch:
                 if item.future is not None and not item.future.done():
                     item.future.set_exception(self._failure)
@@ -194,6 +211,9 @@ class Writer:
 
     def _commit(self, batch: list[_Item]) -> list[Any]:
         with self._engine.begin() as connection:
+            if self._path is not None:
+                # A look takes no lock by itself in SQLite: the study could go between it and the first write.
+                connection.exec_driver_sql("BEGIN IMMEDIATE")
             if not optuna_rows.study_is_there(connection, self._study_id, self._study_uuid):
                 raise StudyGoneError("The study was deleted while the sweep was running.")
             return [None if item.write is None else item.write(connection) for item in batch]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 from collections import Counter
 from dataclasses import replace
 
@@ -11,9 +12,12 @@ import pytest
 from planted_rehearsal import Notes, Rehearsal, StopAfter, check_whole, rising, states
 
 from sweeper.errors import StudyLockedError, StudyMismatchError, StudyNameError, SweepAbortedError
-from sweeper.launchers.simulated import Epoch
+from sweeper.folder import write_folder
+from sweeper.launchers.simulated import Epoch, write_checkpoint
 from sweeper.listener import EndReason
 from sweeper.records import TrialState
+from sweeper.store import open_store
+from sweeper.store.ledger import Ledger
 from trainer.errors import FailureKind
 
 
@@ -235,6 +239,52 @@ class TestStoppingAndContinuing:
         check_whole(rehearsal.study)
         for trial in rehearsal.study.trials():
             assert trial.cost_seconds == pytest.approx(trial.agent_steps / 1000)
+
+    def test_what_a_deleted_study_has_left_under_a_number_is_nobody_s_checkpoint(self, rehearsal):
+        rehearsal.run("--sweep.max-runs", "1")
+        store = open_store(rehearsal.storage)
+        store.delete("rehearsal")
+        store.close()
+
+        attempts = []
+
+        def behave(assignment):
+            attempts.append(assignment.resume_from)
+            for epoch in rising(assignment):
+                yield replace(epoch, failure=FailureKind.WORKER_LOST if len(attempts) == 1 else None)
+
+        rehearsal.run("--sweep.max-runs", "1", "--train.gamma", "0.9", behave=behave)
+        assert attempts == [None, None]
+        trial = rehearsal.study.trials()[0]
+        assert [p.agent_steps for p in rehearsal.study.curve(trial.uuid)] == list(range(1000, 10_001, 1000))
+        check_whole(rehearsal.study)
+
+    def test_a_kill_before_a_trial_is_written_leaves_its_number_to_another(self, rehearsal):
+        rehearsal.run("--sweep.max-runs", "1")
+        folder = rehearsal.study.trial_folder(1)
+        shutil.copytree(rehearsal.study.trial_folder(0), folder)
+        config = folder / "config.ini"
+        write_folder(folder, config.read_text(encoding="utf-8"), "forgotten", "the uuid of a forgotten trial")
+        (folder / "checkpoints").mkdir()
+        write_checkpoint(folder, 10, 10_000, 10.0)
+        (folder / "curve.jsonl").write_text((folder.parent / "trial-0000" / "curve.jsonl").read_text())
+
+        # Cut off before its worker has begun: what lies there is not taken for its curve.
+        ledger = Ledger(rehearsal.study, rehearsal.clock)
+        cut_off = ledger.add(
+            {"train.learning_rate": 0.02, "train.gamma": 0.95},
+            distributions=rehearsal.sweep().space.distributions(),
+            describe=lambda number: {"seed": number, "num_threads": 1, "attempts": 1},
+        )
+        ledger.writer.flush()
+        ledger.close()
+        rehearsal.run("--sweep.max-runs", "2")
+        trial = rehearsal.study.trials()[1]
+        assert trial.uuid == cut_off.uuid
+        assert trial.state is TrialState.COMPLETE
+        assert trial.cost_seconds == pytest.approx(10.0)
+        assert "forgotten" not in (folder / "command").read_text()
+        check_whole(rehearsal.study)
 
     def test_promotion_pauses_and_resumes_without_counting_twice(self, rehearsal):
         outcome = rehearsal.run(

@@ -5,12 +5,20 @@ from __future__ import annotations
 from dataclasses import replace
 
 import optuna
+import pytest
 from planted_rehearsal import Notes, check_whole, rising, states
 
 from sweeper.listener import EndReason
 from sweeper.records import TrialState
 from sweeper.store import RequestKind, open_store
+from sweeper.store.inbox import Inbox
 from trainer.errors import FailureKind
+
+
+@pytest.fixture
+def prompt(monkeypatch):
+    """Requests are read when they are looked for: a virtual night is over before a thread has read anything."""
+    monkeypatch.setattr(Inbox, "hear", Inbox.read)
 
 
 class Ask(Notes):
@@ -27,6 +35,7 @@ class Ask(Notes):
             self.rehearsal.study.request(self.kind, self.argument)
 
 
+@pytest.mark.usefixtures("prompt")
 class TestRequests:
     def test_stop(self, rehearsal):
         outcome = rehearsal.run("--sweep.max-runs", "50", listener=Ask(rehearsal, 2, RequestKind.STOP))
@@ -91,3 +100,23 @@ class TestRequests:
         assert outcome.reason is EndReason.DELETED
         innocent = optuna.load_study(study_name="innocent", storage=f"sqlite:///{rehearsal.storage}")
         assert innocent.trials == []
+
+
+class AskAtTheEnd(Notes):
+    """Extends the study when its last trial has ended."""
+
+    def __init__(self, rehearsal, number):
+        super().__init__()
+        self.rehearsal, self.number = rehearsal, number
+
+    def on_finished(self, trial):
+        if trial.number == self.number:
+            self.rehearsal.study.request(RequestKind.EXTEND, {"runs": 2})
+
+
+def test_a_request_of_the_last_moment_is_heard(rehearsal, monkeypatch):
+    monkeypatch.setattr(Inbox, "hear", lambda inbox: [])
+    outcome = rehearsal.run("--sweep.max-runs", "3", listener=AskAtTheEnd(rehearsal, 2), slots=1)
+    assert sum(outcome.counts.values()) == 5
+    assert rehearsal.study.requests() == []
+    check_whole(rehearsal.study)

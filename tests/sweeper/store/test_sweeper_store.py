@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
+import threading
 from contextlib import closing
 from dataclasses import replace
 
@@ -178,7 +179,7 @@ class TestLedger:
             ledger.report(trial.uuid, point)
         ledger.change(trial.uuid, TrialState.QUEUED)
         ledger.change(trial.uuid, TrialState.RUNNING)
-        resumed = ledger.begin_run(trial.uuid, 405)
+        resumed = ledger.begin_run(trial.uuid, 405, ledger.curve(trial.uuid))
         assert (resumed.agent_steps, resumed.cost_seconds) == (400, 40.0)
         assert resumed.curve[-1].agent_steps == 400
         for point in points(*range(411, 1001, 10)):
@@ -195,7 +196,7 @@ class TestLedger:
         trial = add(ledger)
         for point in points(10, 20, 30):
             ledger.report(trial.uuid, point)
-        ledger.begin_run(trial.uuid, 0)
+        ledger.begin_run(trial.uuid, 0, ledger.curve(trial.uuid))
         ledger.report(trial.uuid, points(15)[0])
         ledger.close()
         assert [p.agent_steps for p in study.curve(trial.uuid)] == [15]
@@ -237,6 +238,36 @@ class TestLedger:
             TrialState.PAUSED: 1,
             TrialState.INFEASIBLE: 1,
         }
+
+    def test_a_trial_is_there_before_the_database_has_it(self, ledger, study):
+        released = threading.Event()
+        ledger.writer.put(lambda connection: released.wait(60.0))
+        first, second = add(ledger), add(ledger)
+        ledger.change(first.uuid, TrialState.COMPLETE, score=1.0)
+        assert [trial.number for trial in ledger.trials()] == [0, 1]
+        assert study.trials() == []
+        released.set()
+        ledger.writer.flush()
+        assert [trial.state for trial in study.trials()] == [TrialState.COMPLETE, TrialState.RUNNING]
+        assert second == study.trials()[1]
+
+    def test_trials_that_somebody_else_adds_to_optuna_take_their_numbers(self, ledger, study):
+        foreign = optuna.trial.create_trial(
+            params={"train.gamma": 0.9},
+            distributions={"train.gamma": FloatDistribution(0.8, 0.9999)},
+            value=1.0,
+        )
+        ours = [add(ledger)]
+        ledger.writer.flush()
+        study.optuna_study.add_trial(foreign)
+        # In the moment before the writer has seen it, a number is there twice: once here, once in Optuna.
+        ours.append(add(ledger))
+        ledger.writer.flush()
+        ours.append(add(ledger))
+        ledger.writer.flush()
+        assert [trial.number for trial in ours] == [0, 1, 3]
+        assert [trial.number for trial in study.optuna_study.trials] == [0, 1, 2, 3]
+        assert [trial.uuid for trial in study.trials()] == [trial.uuid for trial in ours]
 
     def test_steps_beyond_32_bits(self, ledger, study):
         trial = ledger.add(
@@ -454,6 +485,7 @@ class TestDatabases:
 
     def test_a_backup_of_a_live_database_is_whole(self, store, study, ledger):
         add(ledger)
+        ledger.writer.flush()
         copy = back_up(store.path)
         check_file(copy, thorough=True)
         with closing(sqlite3.connect(copy)) as connection:
