@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from sqlalchemy import delete, insert, select
+from sqlalchemy import column, delete, insert, select, table
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, OperationalError
 
@@ -26,6 +26,7 @@ from sweeper.store.tables import (
     REQUESTS,
     STUDIES,
     TRIALS,
+    UUID_KEY,
     check_schema,
     ensure_schema,
     has_own_tables,
@@ -37,6 +38,12 @@ if TYPE_CHECKING:
     from sweeper.store.records import StudyInfo, StudySpec
 
 DEFAULT_STORAGE = "studies/studies.db"
+
+# What is read of Optuna's tables to find a study. Its own definitions take as long to import as all else together.
+_OPTUNA_STUDIES = table("studies", column("study_id"), column("study_name"))
+_OPTUNA_STUDY_ATTRIBUTES = table(
+    "study_user_attributes", column("study_id"), column("key"), column("value_json")
+)
 
 
 class Store:
@@ -138,7 +145,7 @@ class Store:
             from sweeper.store import optuna_rows
 
             optuna_rows.write_study_attributes(
-                connection, study_id, {optuna_rows.UUID_KEY: uuid, "environment": spec.environment}
+                connection, study_id, {UUID_KEY: uuid, "environment": spec.environment}
             )
         return self.open(spec.name)
 
@@ -185,17 +192,15 @@ class Store:
 
     def _all(self) -> list[StoredStudy]:
         """Our studies that Optuna still has; one of the dashboard's making up is not ours."""
-        from sweeper.store import optuna_rows
-
-        keys = optuna_rows.STUDY_ATTRIBUTES
+        keys = _OPTUNA_STUDY_ATTRIBUTES
         with self._connections.engine.connect() as connection:
-            query = select(keys.c.study_id, keys.c.value_json).where(keys.c.key == optuna_rows.UUID_KEY)
+            query = select(keys.c.study_id, keys.c.value_json).where(keys.c.key == UUID_KEY)
             known = {(row.study_id, json.loads(row.value_json)) for row in connection.execute(query)}
             rows = connection.execute(select(STUDIES).order_by(STUDIES.c.created_at)).all()
             names: Mapping[int, str] = {
                 row.study_id: row.study_name
                 for row in connection.execute(
-                    select(optuna_rows.STUDIES.c.study_id, optuna_rows.STUDIES.c.study_name)
+                    select(_OPTUNA_STUDIES.c.study_id, _OPTUNA_STUDIES.c.study_name)
                 )
             }
         return [

@@ -17,6 +17,7 @@ from optuna.trial import TrialState as OptunaState
 from sqlalchemy import Connection, delete, insert, select, update
 
 from sweeper.records import Observation, TrialState
+from sweeper.store.tables import UUID_KEY
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -27,9 +28,6 @@ INTERMEDIATE = models.TrialIntermediateValueModel.__table__
 TRIAL_ATTRIBUTES = models.TrialUserAttributeModel.__table__
 STUDIES = models.StudyModel.__table__
 STUDY_ATTRIBUTES = models.StudyUserAttributeModel.__table__
-
-UUID_KEY = "uuid"
-"""The study's user attribute that ties it to our rows."""
 
 OPTUNA_STATES: Mapping[TrialState, OptunaState] = {
     TrialState.QUEUED: OptunaState.WAITING,

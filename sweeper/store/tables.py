@@ -36,6 +36,9 @@ from sweeper.provenance import own_version
 
 SCHEMA_VERSION = 1
 
+UUID_KEY = "uuid"
+"""The user attribute of Optuna's study that ties it to our rows."""
+
 METADATA = MetaData()
 
 SCHEMA = Table(

@@ -126,8 +126,7 @@ def test_a_stopped_sweep_goes_on_after_sigcont(tmp_path):
     sweep = SweepProcess(tmp_path, *SETTINGS, "--sweep.hang-timeout", "60", "--sweep.trial-timeout", "120")
     sweep.start().read_until("on_started", 2)
     sweep.kill(signal.SIGSTOP)
-    while psutil.Process(sweep.process.pid).status() != psutil.STATUS_STOPPED:
-        time.sleep(0.01)
+    sweep.wait_until_stopped()
     # Told of when it goes on: its clock has gone on without it.
     sweep.kill(signal.SIGUSR1)
     sweep.kill(signal.SIGCONT)
@@ -138,7 +137,11 @@ def test_a_stopped_sweep_goes_on_after_sigcont(tmp_path):
 
 
 def rain_of_kills(folder, *, num_worker_kills, num_sweep_kills, num_trials, seed):
-    """Random kill -9 of workers and of the sweep until all kills are done and the sweep has come to its end."""
+    """Kill -9 of workers and of the sweep, each some epochs after the one before, until the sweep has ended.
+
+    Returns:
+        How many of each have been killed.
+    """
     draw = random.Random(seed)
     settings = ("--sweep.max-runs", str(num_trials), "--env.seconds", "0.03", "--sweep.retries", "1000")
     sweep = SweepProcess(folder, *settings)
@@ -147,7 +150,7 @@ def rain_of_kills(folder, *, num_worker_kills, num_sweep_kills, num_trials, seed
     done = {"worker": 0, "sweep": 0}
     sweep.start().read_until("on_started", 1)
     for victim in victims:
-        time.sleep(draw.uniform(0.05, 0.4))
+        sweep.read_until("on_reported", sweep.count("on_reported") + draw.randint(1, 8))
         if sweep.process.poll() is not None:
             break
         if victim == "sweep":

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import threading
 
 import pytest
 from planted_config import planted_config
@@ -131,21 +130,31 @@ class WhenStarted(Silence):
             self.act()
 
 
-def test_stopped_workers_go_on_when_they_are_told_to(tmp_path):
-    """SIGSTOP to every worker for longer than a report takes, then SIGCONT."""
-    config = planted_config("--sweep.max-runs", "3", "--env.seconds", "0.02")
-    launcher = LocalLauncher(SlotPlan((None, None), 1), worker_module="planted_worker")
+class StoppedLauncher(LocalLauncher):
+    """Stops its workers when it is told to, and lets them go on once the loop has looked for news in vain."""
 
-    def pause_workers():
-        for pid in launcher.pids():
+    looks_left = None
+
+    def stop_workers(self):
+        for pid in self.pids():
             os.kill(pid, signal.SIGSTOP)
-        threading.Timer(1.0, wake_workers).start()
+        self.looks_left = 4
 
-    def wake_workers():
-        for pid in launcher.pids():
-            os.kill(pid, signal.SIGCONT)
+    def events(self, timeout_seconds):
+        events = super().events(timeout_seconds)
+        if self.looks_left and not events:
+            self.looks_left -= 1
+            if not self.looks_left:
+                for pid in self.pids():
+                    os.kill(pid, signal.SIGCONT)
+        return events
 
-    Sweep(
-        config, tmp_path / "studies.db", "planted", launcher=launcher, listener=WhenStarted(0, pause_workers)
-    ).run()
+
+def test_stopped_workers_go_on_when_they_are_told_to(tmp_path):
+    """SIGSTOP to every worker until nothing comes any more, then SIGCONT."""
+    config = planted_config("--sweep.max-runs", "3", "--env.seconds", "0.02")
+    launcher = StoppedLauncher(SlotPlan((None, None), 1), worker_module="planted_worker")
+    listener = WhenStarted(0, launcher.stop_workers)
+    Sweep(config, tmp_path / "studies.db", "planted", launcher=launcher, listener=listener).run()
+    assert launcher.looks_left == 0
     assert {trial.state for trial in study_in(tmp_path).trials()} <= {TrialState.COMPLETE, TrialState.PRUNED}

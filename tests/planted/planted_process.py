@@ -26,10 +26,11 @@ class SweepProcess:
         self.words = [*(["join"] if join else []), str(folder), *settings]
         self.token = process_token(folder / "studies.db", "planted")
         self.process = None
+        self.heard = threading.Condition()
 
     def start(self):
         path = os.pathsep.join([str(PLANTED), *sys.path])
-        self.lines = []
+        self.lines, self.ended = [], False
         self.process = subprocess.Popen(
             [sys.executable, str(PLANTED / "planted_sweep.py"), *self.words],
             stdout=subprocess.PIPE,
@@ -45,16 +46,26 @@ class SweepProcess:
     def read(self, output):
         with output:
             for line in output:
-                self.lines.append(line.rstrip())
+                with self.heard:
+                    self.lines.append(line.rstrip())
+                    self.heard.notify_all()
+        with self.heard:
+            self.ended = True
+            self.heard.notify_all()
+
+    def count(self, word):
+        """Lines so far that hold a word."""
+        return sum(word in line for line in list(self.lines))
 
     def read_until(self, word, count=1, timeout=60.0):
         """Wait until so many lines have held a word, or the output has ended."""
-        deadline = time.monotonic() + timeout
-        while time.monotonic() < deadline and self.reader.is_alive():
-            if sum(word in line for line in list(self.lines)) >= count:
-                break
-            time.sleep(0.01)
+        with self.heard:
+            self.heard.wait_for(lambda: self.ended or self.count(word) >= count, timeout)
         return self
+
+    def wait_until_stopped(self):
+        """Wait until SIGSTOP has reached it."""
+        os.waitpid(self.process.pid, os.WUNTRACED)
 
     def kill(self, number=signal.SIGKILL):
         os.kill(self.process.pid, number)

@@ -92,7 +92,7 @@ class Lines:
         return lambda thing: tell(name, getattr(thing, "number", ""), getattr(thing, "state", ""))
 
     def on_reported(self, trial, report):
-        pass
+        tell("on_reported", trial.number, report.epoch)
 
     def on_note(self, text):
         tell("note", text)
