@@ -13,17 +13,18 @@ from uuid import uuid4
 
 from sqlalchemy import Connection, insert, select, update
 
-from sweeper.errors import StudyLockedError, SweepError
+from sweeper.errors import SweepError
 from sweeper.limits import num_started
 from sweeper.records import Observation, Trial, TrialState, Value
 from sweeper.score import Thinner
-from sweeper.store import lock, optuna_rows
+from sweeper.store import optuna_rows
 from sweeper.store.attributes import failure_attributes, objective_values, scored, spent_attributes
 from sweeper.store.curves import append_points, cut_curve, read_curves
 from sweeper.store.inbox import Inbox
 from sweeper.store.insertion import insert_trial, next_number
 from sweeper.store.rows import read_trials, trial_row
 from sweeper.store.tables import STUDIES, TRIALS
+from sweeper.store.tenure import Tenure
 from sweeper.store.writer import Writer
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
     from sweeper.clock import Clock
+    from sweeper.store.lock import Holder
     from sweeper.store.records import CurvePoint
     from sweeper.store.study import StoredStudy
     from trainer.errors import FailureKind
@@ -58,6 +60,7 @@ class Ledger:
         clock: the sweep's.
         on_note: told when the database makes the sweep wait; called from the writer's thread.
         cost: what the objective `cost` counts: `uptime` or `agent_steps`.
+        holder: who takes the lock; None for this process.
 
     Raises:
         StudyLockedError: another process runs the study.
@@ -70,15 +73,12 @@ class Ledger:
         *,
         on_note: Callable[[str], None] | None = None,
         cost: str = "uptime",
-        holder: lock.Holder | None = None,
+        holder: Holder | None = None,
     ) -> None:
         self.study = study
         self._clock = clock
         self._cost = cost
-        with study.engine.begin() as connection:
-            self._token = lock.take_lock(
-                connection, study.uuid, study.name, holder or lock.this_process(), clock
-            )
+        self._tenure = Tenure(study, clock, holder)
         with study.engine.connect() as connection:
             stored = read_trials(connection, study.uuid)
             self._num_known = next_number(connection, study.study_id)
@@ -92,8 +92,7 @@ class Ledger:
         self._next_number = max([self._num_known, *(trial.number + 1 for _, trial in stored)])
         self._thinners: dict[str, Thinner] = {}
         self._unwritten: dict[str, _Unwritten] = {}
-        self._flushed_at = self._beaten_at = clock.monotonic()
-        self._counted_at = clock.monotonic()
+        self._flushed_at = clock.monotonic()
         self.writer = Writer(study.engine, study.study_id, study.uuid, path=study.path, on_note=on_note)
         self.inbox = Inbox(self.writer, study.uuid, clock)
 
@@ -352,9 +351,8 @@ class Ledger:
             self._flushed_at = now
             for uuid in list(self._unwritten):
                 self._write_progress(uuid)
-        if now - self._beaten_at >= lock.BEAT_INTERVAL_SECONDS:
-            self._beaten_at = now
-            self._beat()
+        if self._tenure.is_due():
+            self.writer.put(self._tenure.beat())
 
     def close(self) -> None:
         """Write everything, give the lock back and end the writer.
@@ -365,8 +363,8 @@ class Ledger:
         try:
             for uuid in list(self._unwritten):
                 self._write_progress(uuid)
-            self._beat()
-            self.writer.call(lambda connection: lock.give_back(connection, self.study.uuid, self._token))
+            self.writer.put(self._tenure.beat())
+            self.writer.call(self._tenure.give_back)
         finally:
             self.writer.close()
 
@@ -418,16 +416,3 @@ class Ledger:
 
     def _touch(self, connection: Connection, now: float) -> None:
         connection.execute(update(STUDIES).where(STUDIES.c.uuid == self.study.uuid).values(changed_at=now))
-
-    def _beat(self) -> None:
-        now, monotonic = self._clock.now(), self._clock.monotonic()
-        more, self._counted_at = monotonic - self._counted_at, monotonic
-        token, uuid, name = self._token, self.study.uuid, self.study.name
-
-        def write(connection: Connection) -> None:
-            if not lock.beat(connection, uuid, token, now):
-                raise StudyLockedError(f"Another process has taken over study {name!r}.")
-            mine = update(STUDIES).where(STUDIES.c.uuid == uuid)
-            connection.execute(mine.values(elapsed_seconds=STUDIES.c.elapsed_seconds + more, changed_at=now))
-
-        self.writer.put(write)
