@@ -177,7 +177,8 @@ class _Player:
         state = self.agent.initial_state(rows, self.device)
         vector.reset(seed)
         batch = vector.recv()
-        with torch.inference_mode():
+        # Not inference mode: an environment of tensors keeps what it is given, and is reset outside of it.
+        with torch.no_grad():
             for _ in range(max_steps):
                 on_step()
                 going_on = ~(batch.terminated | batch.truncated)

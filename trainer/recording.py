@@ -171,7 +171,7 @@ class _Film:
         yield _Frame(picture, f"{title}  ·  step 0", "0")
         while values.isnan().any():
             on_frame()
-            with torch.inference_mode():
+            with torch.no_grad():
                 going_on = ~(batch.terminated | batch.truncated)
                 state = tuple(part * going_on.unsqueeze(-1) for part in state)
                 action_scores, _, state = self.agent.step(batch.observations, state)

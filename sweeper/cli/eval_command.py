@@ -13,6 +13,7 @@ from sweeper.folder import CONFIG_FILE, newest_checkpoint
 from sweeper.video import no_checkpoint
 
 if TYPE_CHECKING:
+    from trainer.config import Config
     from trainer.records import Evaluation
 
 _FILMED = 3
@@ -59,11 +60,9 @@ def command(
     """
     from sweeper.cli.train import prepare_threads
     from sweeper.formatting import format_number
-    from trainer.config import load_config_file
 
     checkpoint = find_checkpoint(what, storage, number)
-    config = load_config_file(checkpoint.parents[1] / CONFIG_FILE, fill_in_default=False)
-    config = config.override({"train.device": "auto"})
+    config = find_config(checkpoint).override({"train.device": "auto"})
     prepare_threads(config)
 
     from sweeper.trial import evaluate_alone, record_alone
@@ -76,11 +75,14 @@ def command(
         record = evaluation_record(result, checkpoint)
         click.echo(json.dumps(record if video is None else {**record, "video": str(video)}, indent=2))
     else:
+        click.echo(
+            f"{config.sweep.metric} {format_number(result.mean)} over {count_episodes(episodes)}", nl=False
+        )
         low, high = (format_number(bound) for bound in result.interval)
-        click.echo(f"{config.sweep.metric} {format_number(result.mean)} over {episodes} episodes", nl=False)
-        click.echo(f" (95 % interval {low} to {high}, deviation {format_number(result.deviation)})")
+        spread = f" (95 % interval {low} to {high}, deviation {format_number(result.deviation)})"
+        click.echo(spread if episodes > 1 else "")
         if result.truncated_episodes:
-            click.echo(f"{result.truncated_episodes} episodes were cut off before their end.")
+            click.echo(f"cut off before their end: {count_episodes(result.truncated_episodes)}")
         click.echo(f"checkpoint {checkpoint}")
         if video is not None:
             click.echo(f"video {video}")
@@ -106,6 +108,27 @@ def find_checkpoint(what: str | None, storage: str, number: int | None) -> Path:
     if checkpoint is None:
         raise no_checkpoint(folder)
     return checkpoint
+
+
+def find_config(checkpoint: Path) -> Config:
+    """The config of the run that a checkpoint belongs to: from the run's folder, or from the checkpoint itself.
+
+    Raises:
+        PufferError: neither can be read.
+    """
+    from trainer.config import load_config_file
+
+    folder = checkpoint.resolve().parent.parent
+    if (folder / CONFIG_FILE).is_file():
+        return load_config_file(folder / CONFIG_FILE, fill_in_default=False)
+    from trainer.checkpoint import config_of_checkpoint
+
+    return config_of_checkpoint(checkpoint)
+
+
+def count_episodes(number: int) -> str:
+    """As in `1 episode`, `20 episodes`."""
+    return f"{number} episode" if number == 1 else f"{number} episodes"
 
 
 def evaluation_record(result: Evaluation, checkpoint: Path) -> dict[str, Any]:

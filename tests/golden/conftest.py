@@ -76,6 +76,66 @@ class Recall(VectorEnv):
         pass
 
 
+class Catch(VectorEnv):
+    """A ball falls through a picture of 9 x 9 cells, 4 x 4 bytes each; below, a bat is to meet it: one reward.
+
+    The smallest pictures that the convolutional policy takes. A bat that does not look catches one in nine.
+    """
+
+    CELLS = 9
+    BALL, BAT = 255, 120
+
+    def __init__(self, num_envs: int = 64) -> None:
+        self.num_envs = self.num_agents = self.batch_agents = num_envs
+        self.agents_per_env = 1
+        self.observation_layout = ObservationLayout((1, 4 * self.CELLS, 4 * self.CELLS), torch.uint8)
+        self.action_layout = ActionLayout("discrete", sizes=(3,))
+        self.device = torch.device("cpu")
+        self.backend = "Serial"
+        self.generator = torch.Generator()
+        self.rows = torch.arange(num_envs)
+
+    def _draw(self) -> torch.Tensor:
+        return torch.randint(0, self.CELLS, (self.num_envs,), generator=self.generator)
+
+    def reset(self, seed: int) -> None:
+        self.generator.manual_seed(seed)
+        self.ball, self.bat = self._draw(), self._draw()
+        self.height = torch.randint(0, self.CELLS - 1, (self.num_envs,), generator=self.generator)
+        none = torch.zeros(self.num_envs, dtype=torch.bool)
+        rewards = torch.zeros(self.num_envs)
+        self.batch = StepBatch(0, self.num_envs, self._observe(), rewards, none, none, ~none)
+
+    def _observe(self) -> torch.Tensor:
+        cells = torch.zeros(self.num_envs, self.CELLS, self.CELLS, dtype=torch.uint8)
+        cells[self.rows, -1, self.bat] = self.BAT
+        cells[self.rows, self.height, self.ball] = self.BALL
+        return cells.repeat_interleave(4, 1).repeat_interleave(4, 2).unsqueeze(1)
+
+    def recv(self) -> StepBatch:
+        return self.batch
+
+    def send(self, actions: torch.Tensor) -> None:
+        self.bat = (self.bat + actions[:, 0] - 1).clamp(0, self.CELLS - 1)
+        self.height += 1
+        ended = self.height == self.CELLS - 1
+        rewards = ((self.bat == self.ball) & ended).float()
+        episodes = None
+        if ended.any():
+            over = ended.nonzero().squeeze(1)
+            lengths = torch.full_like(over, self.CELLS - 1)
+            episodes = EpisodeStats(rewards[over].double(), lengths, rows=over)
+        self.ball = torch.where(ended, self._draw(), self.ball)
+        self.height = torch.where(ended, 0, self.height)
+        none = torch.zeros_like(ended)
+        self.batch = StepBatch(
+            0, self.num_envs, self._observe(), rewards, ended, none, ~none, episodes=episodes
+        )
+
+    def close(self) -> None:
+        pass
+
+
 def _classic(**values: Any) -> Config:
     config = load_config_file(ROOT / "config" / "classic.ini", env_name="CartPole-v1")
     return config.override(
@@ -104,6 +164,29 @@ def _recall(rnn: str | None) -> Config:
             "train.gamma": 0.9,
             "train.prio_alpha": 0.8,
             "train.total_timesteps": 1024 * 25,
+        }
+    )
+
+
+def _catch() -> Config:
+    return Config().override(
+        {
+            "base.package": "gymnasium",
+            "base.env_name": "CartPole-v1",
+            "base.policy_name": "Convolutional",
+            "vec.num_envs": 64,
+            "policy.hidden_size": 128,
+            "train.device": "cpu",
+            "train.num_threads": 1,
+            "train.bptt_horizon": 16,
+            "train.minibatch_size": 256,
+            "train.update_epochs": 3,
+            "train.optimizer": "adam",
+            "train.learning_rate": 0.002,
+            "train.adam_beta1": 0.9,
+            "train.vf_coef": 0.5,
+            "train.gamma": 0.95,
+            "train.total_timesteps": 1024 * 40,
         }
     )
 
@@ -154,6 +237,7 @@ SCENARIOS: dict[str, tuple[Callable[[], Config], Callable[[], VectorEnv | None]]
     ),
     "recall lstm": (lambda: _recall("LSTMWrapper"), Recall),
     "recall without memory": (lambda: _recall(None), Recall),
+    "catch pictures": (_catch, Catch),
 } | {f"ocean {name}": (partial(_ocean, name), lambda: None) for name in OCEAN}
 
 

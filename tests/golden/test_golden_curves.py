@@ -58,13 +58,13 @@ def test_longer_ones_of_our_own_are_learnt_as_before(curve_of, name) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["cartpole muon", "cartpole priorities"])
+@pytest.mark.parametrize("name", ["cartpole muon", "cartpole priorities", "catch pictures"])
 def test_a_fresh_seed_learns_as_before_with_everything_else(curve_of, name) -> None:
     assert strays(name, curve_of(name, seed=12)) == []
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["cartpole adam", "recall lstm"])
+@pytest.mark.parametrize("name", ["cartpole adam", "recall lstm", "catch pictures"])
 def test_bfloat16_learns_as_float32_does(curve_of, name) -> None:
     assert strays(name, curve_of(name, seed=13, train__precision="bfloat16")) == []
 
@@ -76,12 +76,14 @@ def test_every_environment_of_our_own_has_its_curve() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["cartpole adam", "recall lstm"])
+@pytest.mark.parametrize("name", ["cartpole adam", "recall lstm", "catch pictures"])
 def test_bfloat16_by_autocast_learns_as_float32_does(curve_of, name, monkeypatch) -> None:
     """The way of policies that do not promise to take their weights' format."""
+    from trainer.policies.convolutional import Convolutional
     from trainer.policies.default import Policy
 
     monkeypatch.setattr(Policy, "casts_inputs", False)
+    monkeypatch.setattr(Convolutional, "casts_inputs", False)
     assert strays(name, curve_of(name, seed=14, train__precision="bfloat16")) == []
 
 

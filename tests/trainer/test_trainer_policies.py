@@ -127,6 +127,26 @@ def test_a_separate_critic_shares_nothing_with_the_actor(actions) -> None:
     assert scores[:, : actions.width].abs().max() < 0.1
 
 
+@pytest.mark.parametrize("separate", [False, True])
+def test_a_scale_multiplies_the_value_alone(separate) -> None:
+    settings = {"policy__separate_critic": separate, "policy__hidden_size": 8}
+    agents = []
+    for scale in (1.0, 100.0):
+        torch.manual_seed(3)
+        agents.append(make_policy(config(policy__value_scale=scale, **settings), VECTOR, DISCRETE))
+    observations = torch.randn(5, 3)
+    (scores, values, _), (same, scaled, _) = (agent.step(observations, ()) for agent in agents)
+    assert torch.equal(scores, same)
+    torch.testing.assert_close(scaled, 100.0 * values)
+    assert not Perceptron.fits(agents[1], make_distribution(DISCRETE))
+
+
+@pytest.mark.parametrize("scale", [0.0, -1.0, float("inf")])
+def test_a_scale_of_values_is_positive(scale) -> None:
+    with pytest.raises(ConfigError, match="positive"):
+        make_policy(config(policy__value_scale=scale), VECTOR, DISCRETE)
+
+
 def test_rnn_sizes_must_fit_the_policy() -> None:
     with pytest.raises(InfeasibleConfigError, match="128"):
         make_policy(config(base__rnn_name="LSTMWrapper", rnn__hidden_size=64), VECTOR, DISCRETE)

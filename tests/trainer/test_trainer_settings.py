@@ -209,3 +209,22 @@ def test_evaluation_is_greedy_or_sampled_and_its_interval_is_students(tmp_path) 
     # Episode i is that of seed + i, however many are played beside it.
     fewer = evaluate(config, result.checkpoint, episodes=3, greedy=True)
     assert fewer.scores == greedy[0].scores[:3]
+
+
+@pytest.mark.parametrize("name", ["squared", "memory", "pong"])
+def test_an_evaluation_of_several_waves_plays_on(name) -> None:
+    """Environments that are arrays of tensors are begun anew between two waves."""
+    from trainer import load_config
+    from trainer.device import choose_device
+    from trainer.evaluation import MAX_ENVS
+    from trainer.policies import make_policy
+    from trainer.vector import make_vector
+
+    config = load_config(f"ocean/{name}").override({"train.device": "cpu"})
+    vector = make_vector(config, choose_device("cpu"))
+    agent = make_policy(config, vector.observation_layout, vector.action_layout)
+    vector.close()
+    both = evaluate(config, agent, episodes=MAX_ENVS + 5, greedy=True, max_steps=200)
+    assert len(both.scores) == MAX_ENVS + 5
+    later = evaluate(config, agent, episodes=5, greedy=True, max_steps=200, seed=1_000_003 + MAX_ENVS)
+    assert both.scores[MAX_ENVS:] == later.scores

@@ -113,6 +113,7 @@ class Head(nn.Module):
         hidden_size: of what arrives; with `separate_value` of each half of it.
         action_layout: of one agent.
         separate_value: the value is read from a second half of as many numbers, the scores from the first.
+        value_scale: the value is this many times what the layer puts out.
     """
 
     adam_only = True
@@ -122,9 +123,15 @@ class Head(nn.Module):
     """Whatever the precision of the rest: values need more than the eight bits of bfloat16."""
 
     def __init__(
-        self, hidden_size: int, action_layout: ActionLayout, *, separate_value: bool = False
+        self,
+        hidden_size: int,
+        action_layout: ActionLayout,
+        *,
+        separate_value: bool = False,
+        value_scale: float = 1.0,
     ) -> None:
         super().__init__()
+        self.value_scale = value_scale
         self.continuous = action_layout.kind == "continuous"
         num_scores = action_layout.width if self.continuous else sum(action_layout.sizes)
         self.num_scores = num_scores
@@ -160,6 +167,7 @@ class Head(nn.Module):
             of_actor, of_critic = hidden.chunk(2, dim=1)
             scores, value_column = self.linear(of_actor).float(), self.value(of_critic).float()
         values = value_column.squeeze(1)
+        values = values if self.value_scale == 1.0 else values * self.value_scale
         if self.continuous:
             log_deviation = self.log_deviation.float().clamp(*LOG_DEVIATION_BOUNDS).expand_as(scores)
             scores = torch.cat([scores, log_deviation], dim=1)

@@ -54,6 +54,9 @@ class Policy(nn.Module):
         normalize_observations: to mean 0 and deviation 1 by running statistics, which are part of the policy.
         separate_critic: a stack of layers of its own for the value, of the same shape: where rewards are large, a
             shared one is bent to the value's needs.
+        value_scale: what the value's output is multiplied by. An optimiser that moves every weight by about the
+            learning rate takes long to reach values in the hundreds; about the size of an episode's return makes
+            them as quick to learn as small ones (`vf_coef` is then to be divided by its square).
     """
 
     casts_inputs = True
@@ -68,6 +71,7 @@ class Policy(nn.Module):
         activation: str = "relu",
         normalize_observations: bool = False,
         separate_critic: bool = False,
+        value_scale: float = 1.0,
     ) -> None:
         super().__init__()
         if activation not in ACTIVATIONS:
@@ -77,6 +81,13 @@ class Policy(nn.Module):
                 value=activation,
                 rule=f"Valid are {', '.join(ACTIVATIONS)}",
             )
+        if not 0 < value_scale < math.inf:
+            raise ConfigError(
+                "The values cannot be scaled so.",
+                place=Place(section="policy", key="value_scale"),
+                value=value_scale,
+                rule="It is a positive number",
+            )
         self.hidden_size = 2 * hidden_size if separate_critic else hidden_size
         self.scale = 1 / 255 if observation_layout.dtype == torch.uint8 else 1.0
         size = math.prod(observation_layout.shape)
@@ -84,7 +95,7 @@ class Policy(nn.Module):
         widths = [size] + [hidden_size] * num_layers
         self.layers = _stack(widths, ACTIVATIONS[activation])
         self.critic_layers = _stack(widths, ACTIVATIONS[activation]) if separate_critic else None
-        self.head = Head(hidden_size, action_layout, separate_value=separate_critic)
+        self.head = Head(hidden_size, action_layout, separate_value=separate_critic, value_scale=value_scale)
 
     def encode_observations(self, observations: torch.Tensor) -> torch.Tensor:
         """(B, *O) → (B, hidden_size)."""

@@ -108,6 +108,7 @@ class Perceptron:
             and body.scale == 1.0
             and body.normaliser is None
             and body.critic_layers is None
+            and body.head.value_scale == 1.0
             and body.hidden_size <= MAX_WIDTH
             and all(type(module) in ACTIVATIONS for module in list(body.layers)[1::2])
         )
