@@ -121,3 +121,15 @@ def test_the_memory_task_of_ocean_needs_a_memory(rnn, low, high) -> None:
 @pytest.mark.parametrize("name", ["cartpole adam", *QUICK_OCEAN, "ocean cartpole", "ocean memory"])
 def test_a_gpu_learns_as_before(curve_of, name) -> None:
     assert strays(name, curve_of(name, seed=11, train__device="cuda:0")) == []
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("casts_inputs", [True, False])
+@pytest.mark.parametrize("name", ["cartpole adam", "ocean memory"])
+def test_bfloat16_on_a_gpu_learns_as_float32_does(curve_of, name, casts_inputs, monkeypatch) -> None:
+    """By weights that are cast, and by autocast."""
+    from trainer.policies.default import Policy
+
+    monkeypatch.setattr(Policy, "casts_inputs", casts_inputs)
+    changes = {"train__device": "cuda:0", "train__precision": "bfloat16"}
+    assert strays(name, curve_of(name, seed=15, **changes)) == []
