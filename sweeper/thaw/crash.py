@@ -2,7 +2,7 @@
 
 Bayesian logistic regression (Laplace approximation, probit-adjusted prediction: MacKay 1992) on linear and
 quadratic features. A run that is alive after a part of its length is only a part of a survivor: it weighs
-as much as the share of crashes that come before that length.
+as much as the share of crashes that come before that length. The mode is found by damped Newton steps.
 """
 
 from __future__ import annotations
@@ -17,7 +17,11 @@ if TYPE_CHECKING:
     from sweeper.thaw.records import Array
 
 PRIOR_LOGIT = -2.5
-NEWTON_STEPS = 8
+MAX_NEWTON_STEPS = 30
+CONVERGED = 1e-6
+"""Newton decrement, twice what the loss could still fall by."""
+
+SMALLEST_STEP = 1e-6
 NUM_INTERVALS = 6
 """Of length, evenly spaced on a logarithmic axis from half the lowest rung to full length."""
 
@@ -45,14 +49,32 @@ class CrashModel:
         weight = np.where(crashed > 0, 1.0, self.exposure(lengths))
         features = _features(points)
         at = self._mode.copy()
-        for _ in range(NEWTON_STEPS):
-            p = _sigmoid(features @ at)
+        loss, p = self._loss(at, features, weight, crashed)
+        for _ in range(MAX_NEWTON_STEPS):
             hessian = (features * (weight * p * (1 - p))[:, None]).T @ features + np.diag(self._precision)
-            step = np.linalg.solve(
-                hessian, features.T @ (weight * (crashed - p)) - self._precision * (at - self._mode)
-            )
-            at = at + step * min(1.0, 4.0 / max(float(np.abs(step).max()), 1e-9))
+            gradient = features.T @ (weight * (p - crashed)) + self._precision * (at - self._mode)
+            step = np.linalg.solve(hessian, gradient)
+            decrement = float(gradient @ step)
+            if decrement < CONVERGED:
+                break
+            # Where crashes crowd together, whole steps overshoot, from one side of certainty to the other.
+            size = 1.0
+            while size > SMALLEST_STEP:
+                tried, p_tried = self._loss(at - size * step, features, weight, crashed)
+                if tried <= loss - 0.25 * size * decrement:
+                    break
+                size /= 2
+            else:
+                break
+            at, loss, p = at - size * step, tried, p_tried
         self._at, self._covariance = at, np.linalg.inv(hessian)
+
+    def _loss(self, at: Array, features: Array, weight: Array, crashed: Array) -> tuple[float, Array]:
+        """Negative logarithm of the posterior density, and the probabilities that go with it."""
+        logits = features @ at
+        off = at - self._mode
+        likelihood = (weight * (np.logaddexp(0.0, logits) - crashed * logits)).sum()
+        return float(likelihood + 0.5 * (self._precision * off * off).sum()), _sigmoid(logits)
 
     def exposure(self, lengths: Array) -> Array:
         """The share of crashes that come before these lengths."""

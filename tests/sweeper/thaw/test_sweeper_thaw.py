@@ -77,6 +77,21 @@ def test_the_posterior_is_that_of_the_textbook():
     assert variance == pytest.approx(expected)
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_a_crowd_of_crashes_is_believed(seed):
+    """Crowded in many dimensions, whole Newton steps diverged and the crowd was held to be safe."""
+    rng = np.random.default_rng(seed)
+    d = 14
+    points = np.clip(rng.random(d) + 0.15 * rng.normal(size=(60, d)) * (rng.random((60, d)) < 0.3), 0, 1)
+    lengths = rng.choice([0.06, 0.06, 0.06, 0.12, 0.25], 60)
+    crashed = np.zeros(60)
+    crashed[:14], lengths[:14] = 1.0, rng.uniform(0.1, 0.5, 14)
+    lengths[-3:] = 1.0
+    model = CrashModel(d, 0.06)
+    model.fit(points, lengths, crashed)
+    assert model.probability(points[:14]).min() > 0.4
+
+
 def test_crashes_are_learnt_where_they_are():
     rng = np.random.default_rng(2)
     points = rng.random((200, 4))
