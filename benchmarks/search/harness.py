@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sweeper.provenance import code_folder, git_commit
 from sweeper.thaw.core import Thaw
 from sweeper.thaw.records import Begin, Run
 from sweeper.thaw.settings import Settings
@@ -125,7 +126,7 @@ def main() -> None:
             method.run(session, bench.OutOfBudget)
             result = {
                 "method": arguments.name, "problem": name, "seed": seed, "n_full": 30, "err": None,
-                "wall": round(time.perf_counter() - started, 2), "spent": session.spent / session.budget,
+                "wall": round(time.perf_counter() - started, 2), "spent": session.spent / session.budget, "commit": git_commit(code_folder()),
                 **bench.summarize(session),
             }  # fmt: skip
             with out.open("a") as file:
