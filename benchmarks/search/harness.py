@@ -126,7 +126,8 @@ def main() -> None:
             method.run(session, bench.OutOfBudget)
             result = {
                 "method": arguments.name, "problem": name, "seed": seed, "n_full": 30, "err": None,
-                "wall": round(time.perf_counter() - started, 2), "spent": session.spent / session.budget, "commit": git_commit(code_folder()),
+                "wall": round(time.perf_counter() - started, 2), "spent": session.spent / session.budget,
+                "commit": git_commit(code_folder()),
                 **bench.summarize(session),
             }  # fmt: skip
             with out.open("a") as file:
