@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Self
 import torch
 
 from trainer.config import Config
+from trainer.cuda.memory import peak_bytes
 from trainer.loop import train
 from trainer.records import Directive
 
@@ -172,6 +173,7 @@ def timed_run(
         is_late = seen[-1][0] - seen[0][0] > at_most_seconds
         return Directive.STOP if is_late and len(seen) > warm_epochs + 1 else Directive.CONTINUE
 
+    device = torch.device(config.train.device)
     began = time.perf_counter()
     result: TrainResult = train(config, on_progress, **arguments)
     whole = time.perf_counter() - began
@@ -187,6 +189,7 @@ def timed_run(
         "steps": result.facts["steps"],
         "capture_seconds": result.facts["capture_seconds"],
         "peak_memory_bytes": result.facts["peak_memory_bytes"],
+        "reserved_memory_bytes": peak_bytes(device) if device.type == "cuda" else None,
         "seconds": {
             name.removeprefix("seconds/"): value
             for name, value in last.metrics.items()

@@ -28,12 +28,15 @@ from trainer.envs.recipe import MULTIPROCESSING, NATIVE, RAY, SERIAL, Recipe, un
 from trainer.envs.settings import env_key_names, read_settings
 from trainer.envs.shard import (
     NOTHING_TO_REPORT,
+    QUIET,
     Array,
     EpisodeCounter,
     FaultyEnvironmentError,
+    OverlappingShard,
     Report,
     Shard,
     Slots,
+    any_true,
 )
 from trainer.errors import MissingExtraError
 
@@ -165,7 +168,7 @@ class AtariRecipe(Recipe):
         return AtariShard(self, 1, 1, camera=True)
 
 
-class AtariShard(Shard):
+class AtariShard(OverlappingShard):
     """One ALE vector environment. Shards seeded `seed + i` equal one environment of all their sizes."""
 
     always_finite = True
@@ -201,7 +204,10 @@ class AtariShard(Shard):
             reward_clipping=False,
             use_fire_reset=settings.fire_reset,
         )
+        self._emulators: Any = self._env.ale
+        self._strengths = np.ones(num_envs, np.float32)
         self._clip = settings.reward_clipping
+        self._counts_lives = settings.episodic_life
         self._grayscale = grayscale
         self._camera = camera
         actions = list(self._env.ale.get_action_set())
@@ -211,7 +217,11 @@ class AtariShard(Shard):
         # learner's.
         presses = settings.episodic_life and settings.fire_reset and Action.FIRE in actions
         self._fire = actions.index(Action.FIRE) if presses else -1
+        self._num_actions = len(actions)
         self._must_fire = np.zeros(num_envs, np.bool_)
+        self._dummy: Array | None = None
+        self._no_rewards = np.zeros(num_envs, np.int32).tobytes()
+        self._was_paid = self._was_loud = True
         self._started = np.zeros(num_envs, np.int64)
         self._counter = EpisodeCounter(num_envs)
 
@@ -228,41 +238,70 @@ class AtariShard(Shard):
         self._put(slots, observations)
         slots.begin()
         self._counter.begin()
-        self._must_fire.fill(False)
+        self._must_fire = np.zeros(self.num_envs, np.bool_)
+        self._dummy = None
+        self._was_paid = self._was_loud = True
         self._started = info["frame_number"] - info["episode_frame_number"]
 
-    def step(self, actions: Array, slots: Slots) -> Report:
-        """Step every game; ALE waits without the interpreter's lock."""
+    def begin(self, actions: Array) -> None:
+        """Hand the actions to ALE's threads. ALE's own method would look at them again and make new strengths."""
         assert self._env is not None
-        choices = np.ascontiguousarray(actions[:, 0])
-        if choices.min() < 0 or choices.max() >= self.action_layout.sizes[0]:
-            wrong = int(np.argmax((choices < 0) | (choices >= self.action_layout.sizes[0])))
+        choices = actions.reshape(-1)
+        numbers = choices.tolist()
+        if min(numbers) < 0 or max(numbers) >= self._num_actions:
+            wrong = next(row for row, one in enumerate(numbers) if not 0 <= one < self._num_actions)
             raise FaultyEnvironmentError(
                 wrong,
-                f"was given an action outside 0 … {self.action_layout.sizes[0] - 1}",
-                action=str(choices[wrong]),
+                f"was given an action outside 0 … {self._num_actions - 1}",
+                action=str(numbers[wrong]),
             )
-        dummy = self._must_fire if self._fire >= 0 and self._must_fire.any() else None
-        if dummy is not None:
-            choices = np.where(dummy, self._fire, choices)
-        observations, raw_rewards, terminated, truncated, info = self._env.step(choices)
+        self._dummy = self._must_fire if self._fire >= 0 and any_true(self._must_fire) else None
+        if self._dummy is not None:
+            choices = np.where(self._dummy, self._fire, choices)
+        self._emulators.send(choices, self._strengths)
+
+    def finish(self, slots: Slots) -> Report:
+        """Wait for ALE's threads, without the interpreter's lock."""
+        observations, raw_rewards, terminated, truncated, info = self._emulators.recv()
         self._put(slots, observations)
-        slots.rewards[:] = np.clip(raw_rewards, -1, 1) if self._clip else raw_rewards
-        slots.terminated[:] = terminated
-        slots.truncated[:] = truncated
-        slots.live[:] = True if dummy is None else ~dummy
-        # A game that was begun anew has another first frame; a lost life alone leaves it as it is.
-        started = info["frame_number"] - info["episode_frame_number"]
-        anew = started != self._started
-        self._started = started
-        if truncated.any():
-            final = info["final_obs"]
-            rows = np.flatnonzero(truncated)
-            slots.final_observations[rows] = self._channels_first(final[rows])
-        if self._fire >= 0:
-            self._must_fire = terminated & ~anew
-        self._counter.count(raw_rewards, anew, slots, None if dummy is None else slots.live)
-        return NOTHING_TO_REPORT
+        is_paid = raw_rewards.tobytes() != self._no_rewards
+        if is_paid or self._was_paid:
+            self._was_paid = is_paid
+            # ALE's rewards are whole numbers, so that their sign is what clipping leaves of them.
+            slots.rewards[...] = np.sign(raw_rewards) if self._clip else raw_rewards
+        is_loud = self._dummy is not None or any_true(terminated) or any_true(truncated)
+        if is_loud or self._was_loud:
+            self._was_loud = is_loud
+            self._tell_ends(slots, raw_rewards, terminated, truncated, info)
+            return NOTHING_TO_REPORT
+        self._counter.pass_time(raw_rewards if is_paid else None)
+        return QUIET
+
+    def _tell_ends(
+        self,
+        slots: Slots,
+        raw_rewards: Array,
+        terminated: Array,
+        truncated: Array,
+        info: Mapping[str, Array],
+    ) -> None:
+        """All that a step without any end, after another such, leaves as it is."""
+        dummy = self._dummy
+        slots.terminated[...] = terminated
+        slots.truncated[...] = truncated
+        slots.live[...] = True if dummy is None else ~dummy
+        if any_true(truncated):
+            rows = truncated.nonzero()[0]
+            slots.final_observations[rows] = self._channels_first(info["final_obs"][rows])
+        ended = terminated | truncated
+        if self._counts_lives:
+            # A game that was begun anew has another first frame; a lost life alone leaves it as it is.
+            started = info["frame_number"] - info["episode_frame_number"]
+            ended = started != self._started
+            self._started = started
+            if self._fire >= 0:
+                self._must_fire = terminated & ~ended
+        self._counter.count(raw_rewards, ended, slots, None if dummy is None else slots.live)
 
     def _put(self, slots: Slots, observations: Array) -> None:
         """ALE hands out a new array every step, so its own can be passed on without a copy."""
@@ -280,4 +319,4 @@ class AtariShard(Shard):
 
     def close(self) -> None:
         """Join ALE's threads."""
-        self._env = None
+        self._env = self._emulators = None

@@ -2,7 +2,8 @@
 
 Facts about it that this module is built around: it has no reset, so a reset makes it anew; all its games draw
 their levels from one seed; a step that ends an episode hands out the next one's first observation at once; an
-episode that runs out of time ends like any other, so that nothing is ever truncated.
+episode that runs out of time ends like any other, so that nothing is ever truncated; its arrays are always the
+same memory, of which gym3 hands out copies unless it is told not to.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import numpy as np
 from trainer.envs.layout import ActionLayout, ObservationLayout
 from trainer.envs.recipe import NATIVE, SERIAL, Recipe, unknown_environment
 from trainer.envs.settings import env_key_names, read_settings
-from trainer.envs.shard import NOTHING_TO_REPORT, Array, EpisodeCounter, Report, Shard
+from trainer.envs.shard import QUIET, Array, EpisodeCounter, OverlappingShard, Report, any_true
 from trainer.errors import EnvironmentMakeError, MissingExtraError, Place
 
 if TYPE_CHECKING:
@@ -115,12 +116,24 @@ class ProcgenRecipe(Recipe):
         return ActionLayout("discrete", sizes=(NUM_ACTIONS,))
 
     def make_games(self, num_envs: int, num_threads: int, seed: int, render_mode: str | None = None) -> Any:
-        """Procgen's vector environment, seeded."""
+        """Procgen's vector environment, seeded; `told(name)` gives one array of what `get_info` tells by game."""
         from procgen import ProcgenGym3Env
+
+        class Games(ProcgenGym3Env):  # type: ignore[misc] # a package without types
+            """Hands out its own arrays, valid until the next step."""
+
+            def __init__(self, *arguments: Any, **options: Any) -> None:
+                super().__init__(*arguments, **options)
+                # gym3's constructor has an argument for it, which Procgen's does not pass on.
+                self._reuse_arrays = True
+
+            def told(self, name: str) -> Array:
+                values: Array = self._info[name]
+                return values
 
         settings = self.settings
         levels: dict[str, int] = {"start_level": settings.start_level, "num_levels": settings.num_levels}
-        return ProcgenGym3Env(
+        return Games(
             num=num_envs,
             env_name=self.game,
             # Procgen's own threads beside the main one; with none, the main thread steps all games.
@@ -143,8 +156,8 @@ class ProcgenRecipe(Recipe):
         return ProcgenShard(self, num_envs, num_threads if native else 1)
 
 
-class ProcgenShard(Shard):
-    """One of Procgen's vector environments."""
+class ProcgenShard(OverlappingShard):
+    """One of Procgen's vector environments, on the memory that its threads write to."""
 
     always_finite = True
 
@@ -153,9 +166,14 @@ class ProcgenShard(Shard):
         self.cursor = np.full(1, -1, np.int64)
         self.action_layout = recipe.action_layout
         self._recipe = recipe
+        self._clip = recipe.settings.reward_clipping
         self._num_threads = min(num_threads, num_envs)
         self._games: Any = None
+        self._pictures: Array | None = None
+        self._turned: Array | None = None
         self.render_mode: str | None = None
+        self._no_rewards = np.zeros(num_envs, np.float32).tobytes()
+        self._was_paid = self._was_loud = True
         self._counter = EpisodeCounter(num_envs)
 
     @property
@@ -175,35 +193,44 @@ class ProcgenShard(Shard):
         _, observations, _ = self._games.observe()
         self._put(slots, observations["rgb"])
         slots.begin()
+        self._was_paid = self._was_loud = True
         self._counter.begin()
 
-    def step(self, actions: Array, slots: Slots) -> Report:
-        """Step every game."""
+    def begin(self, actions: Array) -> None:
+        """Procgen's threads take over; without any, the games step here and now."""
         self._games.act(actions[:, 0])
+
+    def finish(self, slots: Slots) -> Report:
+        """Wait for Procgen's threads."""
         rewards, observations, first = self._games.observe()
         self._put(slots, observations["rgb"])
-        slots.rewards[:] = np.clip(rewards, -1, 1) if self._recipe.settings.reward_clipping else rewards
-        slots.terminated[:] = first
-        slots.truncated.fill(False)
-        slots.live.fill(True)
+        is_paid = rewards.tobytes() != self._no_rewards
+        if is_paid or self._was_paid:
+            self._was_paid = is_paid
+            slots.rewards[...] = np.clip(rewards, -1, 1) if self._clip else rewards
+        is_loud = any_true(first)
+        if not (is_loud or self._was_loud):
+            self._counter.pass_time(rewards if is_paid else None)
+            return QUIET
+        self._was_loud = is_loud
+        slots.terminated[...] = first
         if not self._counter.count(rewards, slots.terminated, slots):
-            return NOTHING_TO_REPORT
-        told = self._games.get_info()
-        extras = {}
-        for row in np.flatnonzero(first):
-            extras[int(row)] = {"level_complete": float(told[row]["prev_level_complete"])}
-        return Report(extras)
+            return QUIET
+        rows = slots.terminated.nonzero()[0].tolist()
+        complete = self._games.told("prev_level_complete")
+        return Report({row: {"level_complete": float(complete[row])} for row in rows})
 
     def _put(self, slots: Slots, pictures: Array) -> None:
         """Colours first, as another view of Procgen's own pictures: they stay as they are until the next step."""
-        turned = np.moveaxis(pictures, -1, 1)
+        if self._turned is None or pictures is not self._pictures:
+            self._pictures, self._turned = pictures, np.moveaxis(pictures, -1, 1)
         if slots.replaceable:
-            slots.observations = turned
+            slots.observations = self._turned
         else:
-            slots.observations[...] = turned
+            slots.observations[...] = self._turned
 
     def close(self) -> None:
         """Free the games."""
         if self._games is not None:
             self._games.close()
-            self._games = None
+            self._games = self._pictures = self._turned = None

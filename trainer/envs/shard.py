@@ -115,12 +115,23 @@ class Report:
 
     Attributes:
         extras: row (within the shard) → name → number, of episodes that ended in this step.
+        quiet: whether surely no row's episode has ended, so that nobody needs to look.
     """
 
     extras: Mapping[int, Mapping[str, float]] = field(default_factory=dict)
+    quiet: bool = False
 
 
 NOTHING_TO_REPORT = Report()
+QUIET = Report(quiet=True)
+
+
+def any_true(flags: Array) -> bool:
+    """Whether any of (B,) flags is set.
+
+    While native threads step, they drive NumPy's machinery out of the caches: searching bytes costs a fraction then.
+    """
+    return b"\1" in flags.tobytes()
 
 
 class FaultyEnvironmentError(Exception):
@@ -193,17 +204,50 @@ class Shard(ABC):
         """Free everything; may be called twice."""
 
 
+class OverlappingShard(Shard):
+    """A shard that steps without the interpreter, so that the caller may do something else meanwhile.
+
+    `begin`, then `finish`; what it has handed out before is valid until the next `begin`.
+    """
+
+    @abstractmethod
+    def begin(self, actions: Array) -> None:
+        """Let every environment step, without waiting for it. Arguments and errors as of `step`."""
+
+    @abstractmethod
+    def finish(self, slots: Slots) -> Report:
+        """Wait for the step that was begun, and write what it led to."""
+
+    def step(self, actions: Array, slots: Slots) -> Report:
+        """Step every environment and wait for it."""
+        self.begin(actions)
+        return self.finish(slots)
+
+
 class EpisodeCounter:
-    """Returns and lengths of running episodes, for many rows at once."""
+    """Returns and lengths of running episodes, for many rows at once.
+
+    A length is the time since the episode's beginning, so that a step in which nothing ends costs one addition.
+    """
 
     def __init__(self, num_rows: int) -> None:
-        self.returns = np.zeros(num_rows, np.float64)
-        self.lengths = np.zeros(num_rows, np.int64)
+        self._returns = np.zeros(num_rows, np.float64)
+        self._begun_at = np.zeros(num_rows, np.int64)
+        self._now = 0
+        self._said_ends = True
 
     def begin(self) -> None:
         """Forget all running episodes."""
-        self.returns.fill(0.0)
-        self.lengths.fill(0)
+        self._returns.fill(0.0)
+        self._begun_at.fill(0)
+        self._now = 0
+        self._said_ends = True
+
+    def pass_time(self, raw_rewards: Array | None) -> None:
+        """Add one step in which nothing ended, after another such: None where there were no rewards either."""
+        self._now += 1
+        if raw_rewards is not None:
+            np.add(self._returns, raw_rewards, self._returns)
 
     def count(self, raw_rewards: Array, ended: Array, slots: Slots, live: Array | None = None) -> bool:
         """Add one step and write what ended into the slots.
@@ -211,21 +255,27 @@ class EpisodeCounter:
         Args:
             raw_rewards: (B,) unclipped.
             ended: bool (B,), rows whose episode ends with this step.
-            slots: `ended`, `returns`, `lengths` are written.
+            slots: `ended`, `returns`, `lengths` are written. Nobody else writes to `ended` between two calls.
             live: bool (B,), rows that really stepped; None for all.
 
         Returns:
             Whether any episode ended.
         """
-        self.returns += raw_rewards
-        self.lengths += 1 if live is None else live
-        slots.ended[:] = ended
-        if not ended.any():
+        self._now += 1
+        np.add(self._returns, raw_rewards, self._returns)
+        if live is not None:
+            self._begun_at += ~live
+        if not any_true(ended):
+            if self._said_ends:
+                slots.ended.fill(False)
+                self._said_ends = False
             return False
-        slots.returns[ended] = self.returns[ended]
-        slots.lengths[ended] = self.lengths[ended]
-        self.returns[ended] = 0.0
-        self.lengths[ended] = 0
+        slots.ended[...] = ended
+        self._said_ends = True
+        slots.returns[ended] = self._returns[ended]
+        slots.lengths[ended] = self._now - self._begun_at[ended]
+        self._returns[ended] = 0.0
+        self._begun_at[ended] = self._now
         return True
 
 

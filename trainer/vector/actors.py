@@ -178,7 +178,8 @@ class RayVectorEnv(ShardedVectorEnv):
         for number, host in enumerate(self._actors):
             self._answers[number] = host.reset.remote(seed + self._first_env(number))
 
-    def _let_step(self, batch: int, choices: Array) -> None:
+    def _let_step(self, batch: int, actions: torch.Tensor) -> None:
+        choices = self._carriers[batch].fetch(actions)
         rows = self._rows_per_worker
         for place, number in enumerate(self._team(batch)):
             # A copy: Ray reads it later, and the policy's next actions come in the same memory.

@@ -5,20 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 
-from trainer.envs.shard import FaultyEnvironmentError
+from trainer.envs.shard import FaultyEnvironmentError, any_true
 from trainer.errors import EnvironmentFault
 from trainer.vector.base import EpisodeStats, FinalObservations, StepBatch
 
 if TYPE_CHECKING:
-    from trainer.envs.layout import ActionLayout
-    from trainer.envs.shard import Array, Slots
+    from trainer.envs.shard import Array, Report, Slots
 
 Extras = Mapping[int, Mapping[str, float]]
 
 _MOST_ACTIONS_SHOWN = 64
+_FIXED = ("rewards", "terminated", "truncated", "live")
+"""Slots that stay the same arrays; observations are replaced where a shard has them in memory of its own."""
 
 
 def to_fault(error: FaultyEnvironmentError, first_env: int, backend: str) -> EnvironmentFault:
@@ -56,21 +56,6 @@ def _traceback(cause: str | None) -> str | None:
     return f"Its traceback:\n{cause.rstrip()}" if cause else None
 
 
-def actions_to_numpy(actions: torch.Tensor, layout: ActionLayout, num_rows: int) -> Array:
-    """Actions as the shards take them: (B, width), continuous ones clipped to their bounds.
-
-    Raises:
-        ValueError: the wrong shape (a bug of ours).
-    """
-    if actions.shape != (num_rows, layout.width):
-        raise ValueError(f"actions of shape {tuple(actions.shape)}, expected {(num_rows, layout.width)}")
-    choices: Array = actions.numpy(force=True)
-    if layout.kind != "continuous":
-        return choices if choices.dtype == np.int64 else choices.astype(np.int64)
-    low, high = np.asarray(layout.low, np.float32), np.asarray(layout.high, np.float32)
-    return np.clip(choices, low, high).astype(np.float32, copy=False)
-
-
 class BatchBuilder:
     """Makes batches of slots; keeps pinned staging memory where the device is CUDA.
 
@@ -84,24 +69,39 @@ class BatchBuilder:
         self._on_cpu = device.type == "cpu"
         self._copy = copy and self._on_cpu
         self._staging: dict[str, torch.Tensor] = {}
-        self._shared: dict[str, tuple[Array, torch.Tensor]] = {}
+        self._uploaded: torch.cuda.Event | None = None
+        self._seen: Slots | None = None
+        self._fixed: tuple[torch.Tensor, ...] = ()
+        self._frames: tuple[Array | None, torch.Tensor] = None, torch.empty(0)
 
-    def build(self, slots: Slots, extras: Extras, first_row: int) -> StepBatch:
+    def build(self, slots: Slots, report: Report, first_row: int) -> StepBatch:
         """A batch over the slots. On the CPU its tensors share the slots' memory."""
-        final = None
-        if np.count_nonzero(slots.truncated):
-            rows = slots.truncated.nonzero()[0]
-            final = FinalObservations(self._own(rows), self._own(slots.final_observations[rows]))
+        if slots is not self._seen:
+            self._seen = slots
+            self._fixed = tuple(torch.from_numpy(getattr(slots, name)) for name in _FIXED)
+        if slots.observations is not self._frames[0]:
+            self._frames = slots.observations, torch.from_numpy(slots.observations)
+        final = episodes = None
+        if not report.quiet:
+            if any_true(slots.truncated):
+                rows = slots.truncated.nonzero()[0]
+                final = FinalObservations(self._own(rows), self._own(slots.final_observations[rows]))
+            if any_true(slots.ended):
+                episodes = self._episodes(slots, report.extras)
+        frames, fixed = self._frames[1], self._fixed
+        if not self._on_cpu:
+            # Long over, since the actions that led here were computed from what was uploaded before; unless a reset
+            # came between.
+            if self._uploaded is not None:
+                self._uploaded.synchronize()
+            frames = self._upload("observations", frames)
+            fixed = tuple(self._upload(name, one) for name, one in zip(_FIXED, fixed, strict=True))
+            self._uploaded = torch.cuda.current_stream(self._device).record_event(self._uploaded)
+        elif self._copy:
+            frames = frames.clone()
+        rewards, terminated, truncated, live = fixed
         return StepBatch(
-            first_row,
-            len(slots.rewards),
-            self._observations(slots.observations),
-            self._move("rewards", slots.rewards),
-            self._move("terminated", slots.terminated),
-            self._move("truncated", slots.truncated),
-            self._move("live", slots.live),
-            final,
-            self._episodes(slots, extras) if np.count_nonzero(slots.ended) else None,
+            first_row, len(slots.rewards), frames, rewards, terminated, truncated, live, final, episodes
         )
 
     def _episodes(self, slots: Slots, extras: Extras) -> EpisodeStats:
@@ -121,24 +121,13 @@ class BatchBuilder:
         )
 
     def _own(self, values: Array) -> torch.Tensor:
-        return torch.from_numpy(values).to(self._device)
-
-    def _observations(self, values: Array) -> torch.Tensor:
-        moved = self._move("observations", values)
-        return moved.clone() if self._copy else moved
-
-    def _move(self, name: str, values: Array) -> torch.Tensor:
-        shared = self._shared.get(name)
-        if shared is None or shared[0] is not values:
-            shared = self._shared[name] = (values, torch.from_numpy(values))
-        tensor = shared[1]
-        return tensor if self._on_cpu else self._upload(name, tensor)
+        tensor = torch.from_numpy(values)
+        # The allocator of pinned memory keeps it until the copy is through.
+        return tensor if self._on_cpu else tensor.pin_memory().to(self._device, non_blocking=True)
 
     def _upload(self, name: str, tensor: torch.Tensor) -> torch.Tensor:
         staging = self._staging.get(name)
         if staging is None or staging.shape != tensor.shape:
             staging = self._staging[name] = torch.empty_like(tensor, pin_memory=True)
-        # The copy out of pinned memory is asynchronous; the one before it has long been waited for, because
-        # the actions that led here were computed from it.
         staging.copy_(tensor)
         return staging.to(self._device, non_blocking=True)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import traceback
 from typing import TYPE_CHECKING
 
-from trainer.envs.shard import FaultyEnvironmentError, Report, Shard, Slots, check_finite
+from trainer.envs.shard import FaultyEnvironmentError, OverlappingShard, Report, Shard, Slots, check_finite
 from trainer.vector.base import StepBatch, VectorEnv
-from trainer.vector.batches import BatchBuilder, actions_to_numpy, describe_silence, to_fault
+from trainer.vector.batches import BatchBuilder, describe_silence, to_fault
+from trainer.vector.carrier import ActionCarrier
 from trainer.vector.watchdog import OverdueError, Watchdog
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 class LocalVectorEnv(VectorEnv):
     """One shard in this process, every row in every batch.
+
+    A shard that steps without the interpreter does so between `send` and `recv`, any other one in `send`.
 
     Args:
         shard: closed with this.
@@ -40,6 +43,9 @@ class LocalVectorEnv(VectorEnv):
         self._shard = shard
         self._slots = Slots.allocate(shard.num_rows, shard.observation_layout)
         self._builder = BatchBuilder(device)
+        self._carrier = ActionCarrier(shard.action_layout, shard.num_rows)
+        self._overlapping = shard if isinstance(shard, OverlappingShard) else None
+        self._is_stepping = False
         self._pending: StepBatch | None = None
         self._expects_actions = False
         self._fault: Exception | None = None
@@ -54,6 +60,7 @@ class LocalVectorEnv(VectorEnv):
         if self._pending is not None and self._begun_with == seed:
             # Begun with this seed and untouched since: it would all come out the same.
             return
+        self._let_arrive()
         self._begun_with = None
         self._expects_actions = False
         self._choices = None
@@ -71,8 +78,8 @@ class LocalVectorEnv(VectorEnv):
             raise self._fault
 
     def recv(self) -> StepBatch:
-        """The batch that `reset` or `send` made."""
-        self._check_usable()
+        """The batch that `reset` or `send` made, when it is there."""
+        self._let_arrive()
         if self._pending is None:
             raise RuntimeError("recv() before reset() or send()")
         batch, self._pending = self._pending, None
@@ -86,9 +93,13 @@ class LocalVectorEnv(VectorEnv):
         if not self._expects_actions:
             raise RuntimeError("send() before recv()")
         self._expects_actions = False
-        self._choices = choices = actions_to_numpy(actions, self.action_layout, self.num_agents)
+        self._choices = choices = self._carrier.fetch(actions)
         try:
             with self._watchdog:
+                if self._overlapping is not None:
+                    self._overlapping.begin(choices)
+                    self._is_stepping = True
+                    return
                 report = self._shard.step(choices, self._slots)
         except FaultyEnvironmentError as error:
             self._fault = to_fault(error, 0, self.backend)
@@ -97,13 +108,36 @@ class LocalVectorEnv(VectorEnv):
         else:
             self._finish(report)
 
-    def _finish(self, report: Report) -> None:
+    def _let_arrive(self) -> None:
+        """Wait for the step that is under way, if there is one.
+
+        Raises:
+            EnvironmentFault: it has failed, or an earlier one.
+        """
+        self._check_usable()
+        if not self._is_stepping or self._overlapping is None:
+            return
+        self._is_stepping = False
         try:
-            check_finite(self._shard, self._slots, self._choices)
+            with self._watchdog:
+                report = self._overlapping.finish(self._slots)
         except FaultyEnvironmentError as error:
             self._fault = to_fault(error, 0, self.backend)
-            return
-        self._pending = self._builder.build(self._slots, report.extras, 0)
+        except OverdueError as error:
+            self._fault = self._hang("".join(traceback.format_exception(error)))
+        else:
+            self._finish(report)
+        if self._fault is not None:
+            raise self._fault
+
+    def _finish(self, report: Report) -> None:
+        if not self._shard.always_finite:
+            try:
+                check_finite(self._shard, self._slots, self._choices)
+            except FaultyEnvironmentError as error:
+                self._fault = to_fault(error, 0, self.backend)
+                return
+        self._pending = self._builder.build(self._slots, report, 0)
 
     def _hang(self, cause: str) -> EnvironmentFault:
         """Which environment hangs, after which action, and where."""
@@ -127,6 +161,7 @@ class LocalVectorEnv(VectorEnv):
 
     def peek(self) -> Array:
         """The observations as they are now, (B, *O)."""
+        self._let_arrive()
         return self._slots.observations
 
     def close(self) -> None:

@@ -92,7 +92,7 @@ def make_vector(config: Config, device: torch.device | str, num_threads: int | N
             recipe, num_envs, num_workers, batch_envs, where, timeout_seconds=config.vec.timeout_seconds
         )
     if isinstance(recipe, OceanRecipe):
-        return TensorVectorEnv(recipe.make_batch(num_envs, where))
+        return TensorVectorEnv(recipe.make_batch(num_envs, where), timeout_seconds=config.vec.timeout_seconds)
     native = backend == NATIVE
     threads = num_threads or torch.get_num_threads()
     if native and config.vec.batch_size not in ("auto", num_envs):

@@ -84,10 +84,15 @@ class PartsVectorEnv(ShardedVectorEnv):
 
         return reset
 
-    def _let_step(self, batch: int, choices: Array) -> None:
-        # The actions' memory may be the policy's own, which it writes to again for the next part.
-        own = choices.copy()
-        self._begin(batch, own, lambda: self._shards[batch].step(own, self._slots[batch]))
+    def _let_step(self, batch: int, actions: torch.Tensor) -> None:
+        # The part's thread waits for the device, while the caller goes on to the next part.
+        arrive = self._carriers[batch].start(actions)
+
+        def step() -> Report:
+            self._choices[batch] = choices = arrive()
+            return self._shards[batch].step(choices, self._slots[batch])
+
+        self._begin(batch, None, step)
 
     def _begin(self, number: int, choices: Array | None, work: Callable[[], Report]) -> None:
         self._choices[number] = choices

@@ -229,7 +229,8 @@ class MultiprocessingVectorEnv(ShardedVectorEnv):
         for worker in self._workers:
             worker.tell(RESET + SEED.pack(seed + self._first_env(worker.number)))
 
-    def _let_step(self, batch: int, choices: Array) -> None:
+    def _let_step(self, batch: int, actions: torch.Tensor) -> None:
+        choices = self._carriers[batch].fetch(actions)
         self._arrays["actions"][self._rows_of_batch(batch)] = choices
         for number in self._team(batch):
             self._workers[number].tell(STEP)

@@ -6,8 +6,10 @@ from abc import abstractmethod
 from collections import deque
 from typing import TYPE_CHECKING
 
+from trainer.envs.shard import Report
 from trainer.vector.base import StepBatch, VectorEnv
-from trainer.vector.batches import BatchBuilder, actions_to_numpy, describe_silence, to_fault
+from trainer.vector.batches import BatchBuilder, describe_silence, to_fault
+from trainer.vector.carrier import ActionCarrier
 from trainer.vector.watchdog import PATIENCE
 
 if TYPE_CHECKING:
@@ -58,6 +60,9 @@ class ShardedVectorEnv(VectorEnv):
         self._rows_per_worker = self._envs_per_worker * self.agents_per_env
         self._workers_per_batch = batch_envs // self._envs_per_worker
         self._builders = [BatchBuilder(device, copy=copy) for _ in range(self._num_batches)]
+        self._carriers = [
+            ActionCarrier(recipe.action_layout, self.batch_agents) for _ in range(self._num_batches)
+        ]
         self._flying: deque[int] = deque()
         self._awaited: int | None = None
         self._fault: PufferError | None = None
@@ -71,8 +76,8 @@ class ShardedVectorEnv(VectorEnv):
         """Wait for the steps under way, then let every worker begin anew."""
 
     @abstractmethod
-    def _let_step(self, batch: int, choices: Array) -> None:
-        """Let the workers of a batch step with actions (B, width)."""
+    def _let_step(self, batch: int, actions: torch.Tensor) -> None:
+        """Let the workers of a batch step with actions (B, width), which its carrier brings to the host."""
 
     @abstractmethod
     def _collect(self, batch: int) -> tuple[Slots, dict[int, Mapping[str, float]]]:
@@ -97,16 +102,16 @@ class ShardedVectorEnv(VectorEnv):
         batch = self._flying.popleft()
         slots, extras = self._collect(batch)
         self._awaited = batch
-        return self._builders[batch].build(slots, extras, batch * self.batch_agents)
+        return self._builders[batch].build(slots, Report(extras), batch * self.batch_agents)
 
     def send(self, actions: torch.Tensor) -> None:
         """Let the workers of the last batch step."""
         self._check_usable()
         if self._awaited is None:
             raise RuntimeError("send() before recv()")
-        choices = actions_to_numpy(actions, self.action_layout, self.batch_agents)
-        batch, self._awaited = self._awaited, None
-        self._let_step(batch, choices)
+        batch = self._awaited
+        self._let_step(batch, actions)
+        self._awaited = None
         self._flying.append(batch)
 
     def _team(self, batch: int) -> range:

@@ -2,25 +2,35 @@
 
 from __future__ import annotations
 
+import traceback
 from typing import TYPE_CHECKING
 
 import torch
 
 from trainer.vector.base import EpisodeStats, FinalObservations, StepBatch, VectorEnv
+from trainer.vector.batches import describe_silence
+from trainer.vector.watchdog import OverdueError, Watchdog
 
 if TYPE_CHECKING:
     from trainer.envs.ocean.batch import BatchEnvironment
+    from trainer.errors import EnvironmentFault
 
 
 class TensorVectorEnv(VectorEnv):
     """Steps a batch environment, begins episodes anew and keeps their statistics, all on its device.
 
     The host waits for the device once a step, to learn whether any episode has ended.
+
+    Args:
+        env: closed with this.
+        timeout_seconds: a step or a reset that takes so long hangs: the device is stuck, or the environment is. Where
+            a whole rollout is handed to the device (`trainer.cuda.collect`) nothing is stepped here, and only
+            somebody outside notices a device that is stuck.
     """
 
     backend = "PufferEnv"
 
-    def __init__(self, env: BatchEnvironment) -> None:
+    def __init__(self, env: BatchEnvironment, *, timeout_seconds: float = 300.0) -> None:
         self.num_envs = env.num_envs
         self.agents_per_env = env.agents
         self.num_agents = self.batch_agents = env.num_envs * env.agents
@@ -34,6 +44,8 @@ class TensorVectorEnv(VectorEnv):
         self._no_rewards = torch.zeros(self.num_agents, device=self.device)
         self._pending: StepBatch | None = None
         self._expects_actions = False
+        self._fault: EnvironmentFault | None = None
+        self._watchdog = Watchdog(timeout_seconds, self._account)
         # No environment can reach its limit before so many steps: saves the comparison in most steps.
         self._soonest_limit = 0
         layout = self.action_layout
@@ -43,7 +55,16 @@ class TensorVectorEnv(VectorEnv):
     def _usable(self) -> BatchEnvironment:
         if self._env is None:
             raise RuntimeError("the vector environment is closed")
+        if self._fault is not None:
+            raise self._fault
         return self._env
+
+    def _hang(self, cause: str) -> EnvironmentFault:
+        what = f"has not come back for {self._watchdog.patience_seconds:g} seconds"
+        return describe_silence(range(self.num_envs), self.backend, what, None, cause)
+
+    def _account(self) -> str:
+        return str(self._hang(""))
 
     @property
     def environment(self) -> BatchEnvironment:
@@ -58,8 +79,13 @@ class TensorVectorEnv(VectorEnv):
     def reset(self, seed: int) -> None:
         """Begin all episodes anew."""
         env = self._usable()
-        env.draws.begin(seed)
-        env.start(torch.arange(self.num_envs, device=self.device))
+        try:
+            with self._watchdog:
+                env.draws.begin(seed)
+                env.start(torch.arange(self.num_envs, device=self.device))
+        except OverdueError as error:
+            self._fault = self._hang("".join(traceback.format_exception(error)))
+            raise self._fault from error
         env.steps.zero_()
         self._soonest_limit = env.max_steps or 0
         self._returns.zero_()
@@ -97,6 +123,13 @@ class TensorVectorEnv(VectorEnv):
         self._expects_actions = False
         if self.action_layout.kind == "continuous":
             actions = torch.minimum(torch.maximum(actions, self._low), self._high)
+        try:
+            with self._watchdog:
+                self._step(env, actions)
+        except OverdueError as error:
+            self._fault = self._hang("".join(traceback.format_exception(error)))
+
+    def _step(self, env: BatchEnvironment, actions: torch.Tensor) -> None:
         outcome = env.advance(actions)
         env.steps += 1
         self._returns += outcome.rewards
@@ -164,6 +197,7 @@ class TensorVectorEnv(VectorEnv):
 
     def close(self) -> None:
         """Let go of the environment's memory."""
+        self._watchdog.close()
         self._env = None
         self._pending = None
 

@@ -46,7 +46,7 @@ SOLVED = {
     "mountain_car": -150.0,
     "multiagent": 0.95,
     "password": 0.99,
-    "pendulum": -330.0,
+    "pendulum": -200.0,
     "pong": 4.0,
     "snake": 15.0,
     "spaces": 0.95,
