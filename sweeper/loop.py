@@ -91,6 +91,11 @@ class Sweep:
         """Ask the sweep to stop as Ctrl-C does; from any thread, twice for at once."""
         self._interrupts.request()
 
+    @property
+    def was_told_twice(self) -> bool:
+        """Whether somebody has asked to stop at once: whatever can wait for another time is left out."""
+        return self._interrupts.stop_now
+
     def run(self) -> SweepOutcome:
         """Run until a budget is used up, the space is exhausted or somebody stops it.
 
@@ -163,6 +168,9 @@ class Sweep:
                 return
             for event in session.launcher.events(PATIENCE_SECONDS):
                 session.take(event)
+            oversight.heed()
+            # A slot that has fallen free waits for nothing that can wait.
+            session.fill_slots()
             oversight.look_around()
 
     def _abandon(self, ledger: Ledger, launcher: Launcher, *, gone: bool) -> None:

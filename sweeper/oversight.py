@@ -52,14 +52,9 @@ class Oversight:
     _measured_at: float = field(default=-math.inf)
     _described_at: float = field(default=-math.inf)
 
-    def look_around(self) -> None:
-        """Enforce limits, hear requests, keep the ledger moving.
-
-        Raises:
-            SweepError: the study is gone, its lock is lost, or the database refuses.
-        """
+    def heed(self) -> None:
+        """See to whatever forbids to begin anything more: Ctrl-C and its kin, a budget that is used up."""
         session = self.session
-        session.ledger.tick()
         if self.interrupts.stop_now:
             session.end_now(EndReason.INTERRUPTED)
         elif self.interrupts.stop and session.ending is None:
@@ -68,8 +63,17 @@ class Oversight:
                 session.listener.on_note(
                     "Stopping: running trials finish their epoch and write a checkpoint; once more ends them at once."
                 )
-        self._watch_trials()
         self._watch_budget()
+
+    def look_around(self) -> None:
+        """Enforce limits, hear requests, keep the ledger moving.
+
+        Raises:
+            SweepError: the study is gone, its lock is lost, or the database refuses.
+        """
+        session = self.session
+        session.ledger.tick()
+        self._watch_trials()
         now = session.clock.monotonic()
         if now - self._heard_at >= REQUESTS_INTERVAL_SECONDS:
             self._heard_at = now

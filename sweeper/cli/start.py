@@ -89,6 +89,10 @@ def command(
         if not as_json:
             click.echo(f"Study {outcome.study_name} was deleted from another terminal.")
         return
+    if sweep.was_told_twice:
+        if not as_json:
+            click.echo("Interrupted at once, so there is no report; the same command continues.")
+        return
     stored = open_store(storage).open(outcome.study_name)
     if loaded.sweep.confirm_top and outcome.reason in _CONFIRMED_AFTER and outcome.best is not None:
         confirm(stored, storage, loaded, as_json=as_json)

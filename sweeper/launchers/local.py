@@ -40,7 +40,7 @@ _DEATH_PATIENCE_SECONDS = 0.5
 
 @dataclass(slots=True)
 class _Slot:
-    """A worker and what it is doing."""
+    """A worker and what it is doing; `used` once it has been given anything to do."""
 
     index: int
     gpu: int | None
@@ -49,6 +49,7 @@ class _Slot:
     last: Reported | None = None
     sign_at: float = 0.0
     kill_reason: tuple[FailureKind, str] | None = None
+    used: bool = False
     answers: list[Any] = field(default_factory=list)
 
 
@@ -183,9 +184,12 @@ class LocalLauncher:
             return
         self._closed = True
         for slot in self._slots:
-            if slot.worker is not None and slot.assignment is None:
+            if slot.worker is None:
+                continue
+            # One that has done nothing yet keeps nothing open, and may still be on its way.
+            if slot.assignment is None and slot.used:
                 slot.worker.send("exit")
-            elif slot.worker is not None:
+            else:
                 slot.worker.kill()
         for slot in self._slots:
             self._reap(slot)
@@ -204,6 +208,7 @@ class LocalLauncher:
             self._inbox.put((slot, worker, kind, content))
 
         slot.sign_at = self._clock.monotonic()
+        slot.used = False
         slot.worker = WorkerProcess(self._worker_module, environment, token, hear)
         return slot.worker
 
@@ -212,7 +217,9 @@ class LocalLauncher:
         if not free:
             raise RuntimeError("no slot is free")
         slot = next((slot for slot in free if slot.worker is not None), free[0])
-        return slot, slot.worker or self._spawn(slot)
+        worker = slot.worker or self._spawn(slot)
+        slot.used = True
+        return slot, worker
 
     def _survey_once(self, config: Config) -> Survey | PufferError | None:
         """What a worker finds; None if it ends over it."""

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 Write = Callable[[Connection], Any]
 
 LARGEST_BATCH = 256
-GATHER_SECONDS = 0.03
+GATHER_SECONDS = 0.05
 """What nobody waits for is held back a moment: the end of a trial and the start of the next share a transaction."""
 
 RETRY_SECONDS = 2.0
