@@ -91,7 +91,7 @@ def make_config(method: str) -> Config:
     return Config().override(values)
 
 
-def make_trials(space: SearchSpace) -> Iterator[Trial]:
+def make_trials() -> Iterator[Trial]:
     """Finished trials of two looks each."""
     rng = np.random.default_rng(0)
     for number, point in enumerate(rng.random((NUM_TRIALS, DIMENSIONS))):
@@ -108,7 +108,7 @@ def make_trials(space: SearchSpace) -> Iterator[Trial]:
 
 def time_proposals() -> list[dict[str, object]]:
     """Seconds of a proposal in a large study by method, or what the method says instead."""
-    trials = tuple(make_trials(SearchSpace.from_config(make_config("thaw"))))
+    trials = tuple(make_trials())
     found: list[dict[str, object]] = []
     for name in ("thaw", *SAMPLERS):
         if name in ("grid", "bruteforce"):
