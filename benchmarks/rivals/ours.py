@@ -56,7 +56,9 @@ def config_of(setting: dict[str, Any]) -> Config:
     """A shipped config with the setting over it."""
     if setting["work"] == "atari":
         return load_config("atari/breakout").override(overrides(setting))
-    return load_config("CartPole-v1").override(overrides(setting) | {"policy.hidden_size": 128})
+    return load_config("CartPole-v1").override(
+        overrides(setting) | {"policy.hidden_size": 128, "policy.activation": "relu"}
+    )
 
 
 def run(setting: dict[str, Any]) -> dict[str, Any]:

@@ -25,7 +25,17 @@ def files(folder):
 
 
 def test_a_run_is_logged_where_it_is_asked_to(capsys, here) -> None:
-    tiny = ("--train.total-timesteps", "4096", "--train.device", "cpu", "--plain", "--jsonl", "a/b.jsonl")
+    tiny = (
+        "--train.total-timesteps",
+        "4096",
+        "--train.batch-size",
+        "2048",
+        "--train.device",
+        "cpu",
+        "--plain",
+        "--jsonl",
+        "a/b.jsonl",
+    )
     code, _, _ = call(capsys, "train", "CartPole-v1", "-o", "run", "--tensorboard", "events", *tiny)
     assert code == 0
     lines = [json.loads(line) for line in (here / "a" / "b.jsonl").read_text().splitlines()]
