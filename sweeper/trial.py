@@ -334,6 +334,17 @@ def checkpoint_steps(path: Path) -> int:
     return load_checkpoint(path).agent_steps
 
 
+def config_of_checkpoint(path: Path) -> Config:
+    """The config of the run that wrote a checkpoint.
+
+    Raises:
+        PufferError: it cannot be read.
+    """
+    from trainer.checkpoint import config_of_checkpoint as find
+
+    return find(path)
+
+
 def train_alone(
     config: Config,
     on_progress: Callable[[Progress], Directive],

@@ -18,6 +18,7 @@ from trainer.cuda.memory import device_memory_error, respect_share
 from trainer.cuda.rollout import EpisodeSums
 from trainer.device import choose_device, describe_device, torch_settings
 from trainer.errors import CheckpointError, EnvironmentFault, MemoryExhaustedError, NotFiniteError, Place
+from trainer.machine import multiplies_bfloat16
 from trainer.metrics import (
     UsageMeter,
     finite_only,
@@ -80,7 +81,11 @@ def train(
     ):
         vector = vector or make_vector(config, device)
         try:
-            facts = EnvironmentFacts(agents_per_env=vector.agents_per_env, backend=vector.backend)
+            facts = EnvironmentFacts(
+                agents_per_env=vector.agents_per_env,
+                backend=vector.backend,
+                native_bfloat16=multiplies_bfloat16(),
+            )
             config = resolve(config, facts, device.type == "cuda").config
             trainer = Trainer(
                 config,

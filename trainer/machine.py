@@ -52,13 +52,24 @@ def large_blocks_kept() -> Iterator[None]:
 
 
 @functools.cache
+def _told_by_the_system() -> dict[str, str]:
+    """What Linux says of the first core; nothing elsewhere."""
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return {}
+    first = text.partition("\n\n")[0]
+    pairs = (line.partition(":") for line in first.splitlines())
+    return {name.strip(): value.strip() for name, _, value in pairs}
+
+
 def processor_name() -> str:
     """The processor's own name where the system tells it, else its architecture."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        lines = []
-    for line in lines:
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
+    return _told_by_the_system().get("model name") or platform.processor() or platform.machine()
+
+
+def multiplies_bfloat16() -> bool:
+    """Whether the processor has instructions for products of bfloat16; False where the system does not tell."""
+    told = _told_by_the_system()
+    flags = f"{told.get('flags', '')} {told.get('Features', '')}".split()
+    return not {"avx512_bf16", "amx_bf16", "bf16"}.isdisjoint(flags)

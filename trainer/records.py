@@ -119,6 +119,7 @@ class EnvironmentFacts:
         can_step_half: whether that backend steps one half of the environments while the policy works on the other.
         observation, action: one line each, for people ("uint8 (4, 84, 84)", "discrete 4").
         env_keys: names that `[env]` may hold here, None where any name goes.
+        native_bfloat16: whether the processor of the machine that looked multiplies bfloat16 in hardware.
     """
 
     agents_per_env: int = 1
@@ -127,3 +128,4 @@ class EnvironmentFacts:
     observation: str = ""
     action: str = ""
     env_keys: tuple[str, ...] | None = None
+    native_bfloat16: bool = False

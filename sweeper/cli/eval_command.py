@@ -121,7 +121,7 @@ def find_config(checkpoint: Path) -> Config:
     folder = checkpoint.resolve().parent.parent
     if (folder / CONFIG_FILE).is_file():
         return load_config_file(folder / CONFIG_FILE, fill_in_default=False)
-    from trainer.checkpoint import config_of_checkpoint
+    from sweeper.trial import config_of_checkpoint
 
     return config_of_checkpoint(checkpoint)
 

@@ -99,7 +99,9 @@ Device = Annotated[
     ),
     BeforeValidator(lambda value: value.lower() if isinstance(value, str) else value),
 ]
-Precision = Annotated[Literal["float32", "bfloat16"], BeforeValidator(_in_any_case("float32", "bfloat16"))]
+Precision = Annotated[
+    Literal["float32", "bfloat16", "auto"], BeforeValidator(_in_any_case("float32", "bfloat16", "auto"))
+]
 CompileMode = Annotated[
     Literal["default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs"],
     BeforeValidator(_in_any_case("default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs")),

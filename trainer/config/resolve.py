@@ -75,6 +75,7 @@ def resolve(config: Config, facts: EnvironmentFacts, cuda_available: bool) -> Re
     """
     settlement = _Settlement(config)
     _settle_device(settlement, cuda_available=cuda_available)
+    _settle_precision(settlement, facts)
     _settle_vector(settlement, facts)
     agents = config.vec.num_envs * facts.agents_per_env
     batch_size, horizon = _settle_batch(settlement, agents, facts)
@@ -103,6 +104,17 @@ def _settle_device(settlement: _Settlement, *, cuda_available: bool) -> None:
             value=device,
             remedy="Set train.device to auto or cpu.",
         )
+
+
+def _settle_precision(settlement: _Settlement, facts: EnvironmentFacts) -> None:
+    """bfloat16 only where golden curves show that learning does not suffer, and where it is quicker."""
+    train, policy = settlement.config.train, settlement.config.base.policy_name
+    if train.precision != "auto":
+        return
+    device = settlement.values.get("train.device", train.device)
+    is_quick = facts.native_bfloat16 and device == "cpu" and policy == "Convolutional"
+    chosen = "bfloat16" if is_quick else "float32"
+    settlement.settle("train.precision", chosen, f"precision is {chosen}.")
 
 
 def _settle_vector(settlement: _Settlement, facts: EnvironmentFacts) -> None:

@@ -104,7 +104,9 @@ class TrainSection(Section):
         False, description="Keep the observation buffer in host memory to save GPU memory."
     )
     precision: Precision = Field(
-        "float32", description="Number format of the networks; weights stay float32."
+        "float32",
+        description="Number format of the networks; weights stay float32. Auto is bfloat16 for the Convolutional "
+        "policy on a CPU that multiplies it in hardware.",
     )
     compile: Flag = Field(False, description="Compile the policy and the update with torch.compile.")
     compile_mode: CompileMode = Field("max-autotune-no-cudagraphs", description="The mode of torch.compile.")

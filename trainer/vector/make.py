@@ -10,6 +10,7 @@ from trainer.envs.ocean.recipe import OceanRecipe
 from trainer.envs.recipe import MULTIPROCESSING, NATIVE, RAY, SERIAL, Recipe, suggestion
 from trainer.envs.registry import make_recipe
 from trainer.errors import EnvironmentMakeError, InfeasibleConfigError, Place
+from trainer.machine import multiplies_bfloat16
 from trainer.records import EnvironmentFacts
 from trainer.vector.actors import RayVectorEnv
 from trainer.vector.local import LocalVectorEnv
@@ -66,6 +67,7 @@ def probe(config: Config) -> EnvironmentFacts:
         observation=recipe.observation_layout.describe(),
         action=recipe.action_layout.describe(),
         env_keys=recipe.env_keys,
+        native_bfloat16=multiplies_bfloat16(),
     )
 
 

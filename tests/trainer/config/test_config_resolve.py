@@ -199,3 +199,22 @@ def test_the_nearest_values_of_a_remedy_cure_what_they_are_for(values: dict[str,
         # Cured here; another rule may be broken as well.
         if isinstance(later, InfeasibleConfigError):
             assert later.what.split("(")[0] != error.what.split("(")[0] or later.place != error.place
+
+
+@pytest.mark.parametrize(
+    ("native", "device", "policy", "expected"),
+    [
+        (True, "cpu", "Convolutional", "bfloat16"),
+        (True, "auto", "Convolutional", "bfloat16"),
+        (False, "cpu", "Convolutional", "float32"),
+        (True, "cuda", "Convolutional", "float32"),
+        (True, "cpu", "Policy", "float32"),
+    ],
+)
+def test_precision_auto(native: bool, device: str, policy: str, expected: str) -> None:
+    config = Config().override(
+        SMALL | {"train.precision": "auto", "train.device": device, "base.policy_name": policy}
+    )
+    found = resolve(config, EnvironmentFacts(native_bfloat16=native), device == "cuda")
+    assert found.config.train.precision == expected
+    assert f"precision is {expected}." in found.notes
