@@ -17,8 +17,11 @@ import tempfile
 import threading
 import time
 from pathlib import Path
+from urllib.request import urlopen
+from wsgiref.simple_server import make_server as wsgi_server
 
 import numpy as np
+from optuna_dashboard import wsgi
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "planted"))
 
@@ -37,15 +40,19 @@ from sweeper.store import Store, StoredStudy, open_store
 from sweeper.store.ledger import Ledger
 from trainer.config import load_config
 
+WORDS = "document.body?.innerText.includes('{}')"
+DRAWN = "document.querySelectorAll('.main-svg').length >= {}"
 PAGES = {
-    "studies": ("/dashboard", "large"),
-    "history": ("/dashboard/studies/{id}", "large"),
-    "analytics": ("/dashboard/studies/{id}/analytics", "large"),
-    "trials": ("/dashboard/studies/{id}/trials", "Trial 0"),
-    "one trial": ("/dashboard/studies/{id}/trials?numbers=7", "config.ini"),
-    "table": ("/dashboard/studies/{id}/trialTable", "cost_seconds"),
-    "note": ("/dashboard/studies/{id}/note", "is the best"),
+    "studies": ("/dashboard", WORDS.format("large")),
+    "history": ("/dashboard/studies/{id}", DRAWN.format(4)),
+    "analytics": ("/dashboard/studies/{id}/analytics", DRAWN.format(4)),
+    "trials": ("/dashboard/studies/{id}/trials", WORDS.format("Trial 0")),
+    "one trial": ("/dashboard/studies/{id}/trials?numbers=7", WORDS.format("config.ini")),
+    "smart selection": ("/dashboard/studies/{id}/smartSelection", DRAWN.format(1)),
+    "note": ("/dashboard/studies/{id}/note", WORDS.format("is the best")),
 }
+"""Address of each page, and what is true once there is something to look at."""
+
 REPORTS = 50
 
 
@@ -89,11 +96,11 @@ def time_pages(
     """Seconds until each page is there, and what its console complained of."""
     found: dict[str, dict[str, object]] = {}
     with Browser(folder / "profile", width=1400, height=1000) as browser:
-        for name, (path, words) in PAGES.items():
+        for name, (path, condition) in PAGES.items():
             browser.complaints.clear()
             began = time.perf_counter()
             browser.open(address + path.format(id=study_id))
-            browser.wait_for(f"document.body?.innerText.includes({words!r})")
+            browser.wait_for(condition)
             seconds = time.perf_counter() - began
             found[name] = {"seconds": round(seconds, 2), "complaints": list(browser.complaints)}
             print(f"{name:12} {seconds:6.2f} s  {browser.complaints}", flush=True)
@@ -101,6 +108,23 @@ def time_pages(
                 browser.evaluate("new Promise(done => setTimeout(done, 1500))")
                 browser.screenshot(pictures / f"{name.replace(' ', '-')}.png")
                 found[name]["complaints"] = list(browser.complaints)
+    return found
+
+
+def time_answers(study: StoredStudy, address: str) -> dict[str, float]:
+    """Seconds that the server takes for the answer behind every page: here, and by optuna-dashboard alone."""
+    alone = wsgi_server("127.0.0.1", 0, wsgi(study.storage))
+    threading.Thread(target=alone.serve_forever, daemon=True).start()
+    found = {}
+    servers = {"puffer-sweep dashboard": address, "optuna-dashboard": f"http://127.0.0.1:{alone.server_port}"}
+    for name, server in servers.items():
+        began = time.perf_counter()
+        with urlopen(f"{server}/api/studies/{study.study_id}") as answer:
+            num_bytes = len(answer.read())
+        found[name] = round(time.perf_counter() - began, 2)
+        print(f"{name:24} answers in {found[name]:6.2f} s with {num_bytes / 1e6:.1f} MB", flush=True)
+    alone.shutdown()
+    alone.server_close()
     return found
 
 
@@ -130,9 +154,9 @@ def main() -> None:
         )
         server = make_server(study.storage, artifacts_folder=folder)
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        pages = time_pages(
-            f"http://127.0.0.1:{server.server_port}", study.study_id, folder, arguments.pictures
-        )
+        address = f"http://127.0.0.1:{server.server_port}"
+        answers = time_answers(study, address)
+        pages = time_pages(address, study.study_id, folder, arguments.pictures)
         server.shutdown()
         store.close()
     result = {
@@ -144,6 +168,7 @@ def main() -> None:
         "reports_per_trial": REPORTS,
         "report": {"seconds": round(report_seconds, 1), "megabytes": round(len(page.encode()) / 1e6, 2)},
         "notes_seconds": round(notes_seconds, 1),
+        "answer_seconds": answers,
         "pages": pages,
     }
     if arguments.json is not None:

@@ -183,9 +183,15 @@ def _application(storage: BaseStorage, artifacts_folder: Path | None) -> Applica
     from optuna.artifacts import FileSystemArtifactStore
     from optuna.storages import RDBStorage
 
+    from sweeper.dashboard_answers import StudyAnswers
+    from sweeper.store.quick_storage import QuickStorage
+
+    if not isinstance(storage, RDBStorage):
+        plain: Application = wsgi(storage)
+        return plain
     artifact_store = None
-    if artifacts_folder is not None and isinstance(storage, RDBStorage):
+    if artifacts_folder is not None:
         uploads = artifacts_folder / ARTIFACTS_FOLDER
         artifact_store = StudyArtifacts(storage, FileSystemArtifactStore(uploads))
-    application: Application = wsgi(storage, artifact_store=artifact_store)
-    return application
+    quick = QuickStorage(storage)
+    return StudyAnswers(wsgi(quick, artifact_store=artifact_store), quick)

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 from optuna.distributions import json_to_distribution
 from optuna.storages import RDBStorage
 from optuna.storages._rdb import models
-from optuna.study._frozen import FrozenStudy
 from optuna.trial import FrozenTrial
 from sqlalchemy import Connection, Table, select
 
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Container, Iterator
 
     from optuna.distributions import BaseDistribution
+    from optuna.study._frozen import FrozenStudy
     from optuna.trial import TrialState
 
 _TRIALS = models.TrialModel.__table__
@@ -58,7 +58,10 @@ class QuickStorage(RDBStorage):
             sqlite.prepare_engine(self.engine)
 
     def get_all_trials(
-        self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
+        self,
+        study_id: int,
+        deepcopy: bool = True,  # noqa: ARG002, FBT001 - Optuna's; there is nothing to copy here
+        states: Container[TrialState] | None = None,
     ) -> list[FrozenTrial]:
         """All trials of a study by number, made anew at each call.
 

@@ -92,10 +92,10 @@ class Browser:
         return answer["result"].get("value")
 
     def wait_for(self, expression: str) -> Any:
-        """Until an expression is true; its value."""
+        """Until an expression is true; its value. What throws is not true yet: a page may still be empty."""
         until = time.monotonic() + PATIENCE_SECONDS
         while time.monotonic() < until:
-            value = self.evaluate(expression)
+            value = self.evaluate(f"(() => {{ try {{ return {expression} }} catch {{ return false }} }})()")
             if value:
                 return value
             time.sleep(0.1)
