@@ -1,12 +1,16 @@
 """What the sweep itself costs.
 
 Usage: python benchmarks/orchestration.py [--only loop,growth,status,idle] [-o FILE.json]
+       python benchmarks/orchestration.py --table FILE.json
 
 loop    a simulated launcher on a virtual clock and a real SQLite database: seconds of the loop per trial with 50
         reports of 20 metrics, events per second that one process bears
 growth  the same over 2,000 trials: whether a trial late in a study costs more, in time or in memory, than an early one
 status  what `status` and `list` need on a study of 5,000 trials, and the whole command from the shell
 idle    real workers, real (short) training: how long a slot stands between the end of a trial and the start of the next
+
+With --only, what the file holds of other parts stays, if it was measured at the same commit. --table prints a file for
+the README.
 """
 
 from __future__ import annotations
@@ -21,7 +25,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import psutil
 from optuna.distributions import FloatDistribution
@@ -207,17 +211,65 @@ def measure_status(folder: Path, num_trials: int) -> dict[str, float]:
 PARTS = ("loop", "growth", "status", "idle")
 
 
+def table(result: dict[str, Any]) -> str:
+    """A file's figures for the README."""
+    machine = result["machine"]
+    lines = [
+        f"{machine['cores']} cores ({machine['processor']}), commit {str(result['commit'])[:7]}.",
+        "",
+        "| | measured | aim |",
+        "|---|---|---|",
+    ]
+    for key, name in (("loop_random", "random"), ("loop_tpe", "TPE, asking included")):
+        if found := result.get(key):
+            cpu = found["cpu_seconds_per_trial"]
+            lines.append(
+                f"| the loop per trial with {NUM_REPORTS} reports of 20 metrics, {name}, {found['num_slots']} slots | "
+                f"{1000 * cpu:.0f} ms ({cpu / 30:.1%} of a trial of 30 s) | ≤ 200 ms, ≤ 1 % |"
+            )
+            lines.append(
+                f"| kept events per second of the one writer, {name} | {found['events_per_second']:.0f} | |"
+            )
+    if growth := result.get("growth"):
+        quarters = growth["quarters"]
+        cpu = ", ".join(f"{1000 * quarter['cpu_seconds_per_trial']:.0f}" for quarter in quarters)
+        memory = ", ".join(f"{quarter['memory_mb']:.0f}" for quarter in quarters)
+        lines.append(
+            f"| CPU time per trial, by quarters of {growth['num_trials']} trials | {cpu} ms | flat |"
+        )
+        lines.append(f"| memory after each quarter | {memory} MB | flat |")
+    for key, name in (("idle_tpe", "TPE"), ("idle_thaw", "Thaw")):
+        if found := result.get(key):
+            lines.append(
+                f"| a slot between two trials, {name}, {found['num_slots']} slots: median, 95th percentile | "
+                f"{found['median_ms']:.0f}, {found['p95_ms']:.0f} ms | ≤ 60 ms |"
+            )
+    if status := result.get("status"):
+        trials = status["num_trials"]
+        lines.append(
+            f"| counts and best of a study of {trials} trials | {status['info_seconds']:.2f} s | < 1 s |"
+        )
+        lines.append(
+            f"| `puffer-sweep status` on it, start of Python included | {status['command_seconds']:.2f} s | < 1 s |"
+        )
+    return "\n".join(lines)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("-o", "--output", type=Path)
+    parser.add_argument("--table", type=Path, metavar="FILE")
     parser.add_argument("--only", default=",".join(PARTS), help="parts to measure, comma-separated")
     parser.add_argument("--trials", type=int, default=300)
     parser.add_argument("--growth-trials", type=int, default=2000)
     parser.add_argument("--status-trials", type=int, default=5000)
     parser.add_argument("--idle-trials", type=int, default=40)
     asked = parser.parse_args()
+    if asked.table is not None:
+        print(table(json.loads(asked.table.read_text(encoding="utf-8"))))
+        return
     parts = asked.only.split(",")
     result: dict[str, object] = {
         "machine": machine_facts(),
@@ -227,7 +279,10 @@ def main() -> None:
         "load_average": os.getloadavg()[0],
     }
     if asked.output is not None and asked.output.exists():
-        result = {**json.loads(asked.output.read_text(encoding="utf-8")), **result}
+        before = json.loads(asked.output.read_text(encoding="utf-8"))
+        if before["commit"] != result["commit"]:
+            parser.error(f"{asked.output} was measured at commit {before['commit']}")
+        result = {**before, **result}
     with tempfile.TemporaryDirectory() as text:
         folder = Path(text)
         if "loop" in parts:

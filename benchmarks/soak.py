@@ -1,6 +1,7 @@
 """A sweep in a rain of kill -9: what is left must be whole.
 
 Usage: python benchmarks/soak.py [--folder DIR] [--seed N] [--worker-kills 200] [--sweep-kills 50] [-o FILE.json]
+       python benchmarks/soak.py --table FILE.json
 
 Runs `puffer-sweep start` on short trials (of an Ocean environment, unless --start says otherwise) and kills, at random
 moments, workers, processes that step environments, and the sweep itself, which the same command then continues.
@@ -9,7 +10,7 @@ configuration must be there exactly once, each stored curve strictly increasing 
 no process and no shared memory left, and some trials, those that were continued most often, must come out again bit
 for bit when their INI is trained once more. Exits with 1 if anything of that does not hold.
 
-With --folder a soak that was interrupted goes on where it was.
+With --folder a soak that was interrupted goes on where it was. --table prints a file for the README.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ import time
 from collections import Counter
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import psutil
 
@@ -299,6 +300,30 @@ def _segments() -> set[str]:
     return {entry.name for entry in place.iterdir()} if place.is_dir() else set()
 
 
+def table(result: dict[str, Any]) -> str:
+    """A file's figures for the README."""
+    kills, states, replays = result["kills"], result["states"], result["replays"]
+    killed = ", ".join(f"{count} of {kind}" for kind, count in kills.items() if count)
+    ended = ", ".join(f"{count} {state}" for state, count in states.items())
+    same = sum(replay["identical"] for replay in replays)
+    rows = {
+        "start, seed, commit": f"`{result['start']}`, {result['seed']}, {str(result['commit'])[:7]}",
+        "kills": killed,
+        "starts of the sweep; extensions": f"{result['starts']}; {result['extensions']}",
+        "minutes; load of the machine at the end": f"{result['seconds'] / 60:.0f}; {result['load_average']:.0f}",
+        "configurations, each there once": f"{result['trials']} ({ended})",
+        "attempts; times continued from a checkpoint": f"{result['attempts']}; {result['times_continued']}",
+        "points of curves, each epoch once": str(result["curve_points"]),
+        "RUNNING; duplicates; orphans; segments of shared memory": "; ".join(
+            str(result[key]) for key in ("running", "duplicates", "orphans", "shared_memory_segments")
+        ),
+        "until a killed sweep's last process was gone": f"{result['longest_goodbye_seconds']:.1f} s at most",
+        "trials trained again, the same bit for bit": f"{same} of {len(replays)}",
+        "violations": str(len(result["violations"])),
+    }
+    return "\n".join(["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows.items())])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -316,7 +341,11 @@ def main() -> None:
     parser.add_argument("--sweep-kills", type=int, default=50)
     parser.add_argument("--replays", type=int, default=3)
     parser.add_argument("-o", "--output", type=Path)
+    parser.add_argument("--table", type=Path, metavar="FILE")
     asked = parser.parse_args()
+    if asked.table is not None:
+        print(table(json.loads(asked.table.read_text(encoding="utf-8"))))
+        return
     wanted = {
         "worker": asked.worker_kills,
         "environment": asked.environment_kills,

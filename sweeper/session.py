@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import TimeoutError as NotYetError
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -196,7 +195,7 @@ class Session:
             first = self.resuming[0]
             try:
                 known = first.curve.result(patience)
-            except NotYetError:
+            except TimeoutError:
                 return
             self.resuming.pop(0)
             self._launch(self.ledger.trial(first.uuid), first.config, first.pause_at, known)

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from trainer.errors import FailureKind
 
 FLUSH_INTERVAL_SECONDS = 1.0
+CATCH_UP_SECONDS = 2.0
 MOST_BEHIND_SECONDS = 10.0
 """While a transaction takes longer, no trial is begun: a kill would forget it."""
 
@@ -152,6 +153,7 @@ class Ledger:
     ) -> Trial:
         """Add a trial and hand it back with its number; written soon, at once.
 
+        Waits a moment where trials come more quickly than they can be written.
         A kill before it is written leaves a folder that the next trial of this number makes its own.
 
         Args:
@@ -163,6 +165,7 @@ class Ledger:
             failure_kind: of an infeasible one.
             failure_message: of an infeasible one.
         """
+        self.writer.catch_up(CATCH_UP_SECONDS)
         now, study_id = self._clock.now(), self.study.study_id
         uuid = str(uuid4())
         number = max(self._next_number, self._num_known)

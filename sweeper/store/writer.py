@@ -7,6 +7,7 @@ lost and nothing is written twice.
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
 import time
@@ -92,10 +93,25 @@ class Writer:
         """Whether the database is keeping us waiting now."""
         return self._blocked.is_set()
 
+    @property
+    def num_waiting(self) -> int:
+        """Writes that nobody has begun yet."""
+        return self._queue.qsize()
+
     def waiting_seconds(self) -> float:
         """How long the transaction has taken that is under way; 0 if none is."""
         since = self._waits_since
         return 0.0 if since is None else time.monotonic() - since
+
+    def catch_up(self, most_seconds: float) -> None:
+        """Wait for a writer that has far too much to do, unless the database keeps it; not longer than so many seconds.
+
+        Raises:
+            SweepError: an earlier write has failed for good.
+        """
+        if self.num_waiting >= LARGEST_BATCH and not self.blocked:
+            with contextlib.suppress(TimeoutError):
+                self.ask(lambda _connection: None).result(most_seconds)
 
     def put(self, write: Write) -> None:
         """Write soon.

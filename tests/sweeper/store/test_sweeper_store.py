@@ -17,6 +17,7 @@ from sweeper.errors import StorageError
 from sweeper.records import CurvePoint, TrialState
 from sweeper.store.curves import append_points, cut_curve, decode_points, encode_points, read_curves
 from sweeper.store.tables import CURVES, METADATA
+from sweeper.store.writer import LARGEST_BATCH
 from trainer.errors import FailureKind
 
 
@@ -182,6 +183,14 @@ class TestLedger:
         ledger.writer.flush()
         assert [trial.state for trial in study.trials()] == [TrialState.COMPLETE, TrialState.RUNNING]
         assert second == study.trials()[1]
+
+    def test_what_waits_to_be_written_does_not_pile_up(self, ledger):
+        most = 0
+        for _ in range(400):
+            trial = add(ledger)
+            ledger.change(trial.uuid, TrialState.COMPLETE, score=1.0)
+            most = max(most, ledger.writer.num_waiting)
+        assert most <= LARGEST_BATCH + 2
 
     def test_trials_that_somebody_else_adds_to_optuna_take_their_numbers(self, ledger, study):
         foreign = optuna.trial.create_trial(
