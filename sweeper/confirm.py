@@ -7,6 +7,7 @@ come in, so that an interrupted confirmation goes on where it stopped.
 from __future__ import annotations
 
 from collections import deque
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -85,6 +86,7 @@ def confirm_study(
     seeds: int,
     on_note: Callable[[str], None],
     launcher: Launcher | None = None,
+    interrupts: Interrupts | None = None,
 ) -> tuple[Repeat, ...]:
     """Trains the best `top` trials with `seeds` fresh seeds each.
 
@@ -96,6 +98,7 @@ def confirm_study(
         seeds: how many runs each.
         on_note: told one sentence about each run that ends.
         launcher: None for the one that the study's config asks for; it is closed at the end.
+        interrupts: who listens already for Ctrl-C; None to listen here.
 
     Raises:
         StudyLockedError: another process runs the study.
@@ -107,11 +110,11 @@ def confirm_study(
     ledger = Ledger(study, clock, cost=config.sweep.cost)
     try:
         launcher = launcher or make_launcher(config, token=process_token(storage, study.name), clock=clock)
-        with Interrupts(launcher.wake) as interrupts:
+        with nullcontext(interrupts) if interrupts is not None else Interrupts(launcher.wake) as heard:
             try:
                 run = _Confirmation(study, ledger, launcher, config, on_note)
                 run.plan(leaders, wanted)
-                run.work(interrupts)
+                run.work(heard)
             finally:
                 launcher.close()
     finally:

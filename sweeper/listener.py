@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from sweeper.records import Reported, Trial, TrialState
+    from sweeper.repeats import Repeat
 
 
 class EndReason(StrEnum):
@@ -36,6 +37,7 @@ class SweepOutcome:
         study_name: the study.
         artifacts_folder: the study's folder.
         elapsed_seconds: of this call.
+        repeats: what `[sweep] confirm_top` found, best mean first; empty where it was not asked for.
     """
 
     reason: EndReason
@@ -44,6 +46,7 @@ class SweepOutcome:
     study_name: str
     artifacts_folder: Path
     elapsed_seconds: float
+    repeats: tuple[Repeat, ...] = ()
 
 
 UNHURRIED = (EndReason.RUNS, EndReason.HOURS, EndReason.COST, EndReason.EXHAUSTED)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sweeper.assigning import Assigner
@@ -117,11 +118,14 @@ class Sweep:
                 assigner.resolve({})
                 store = open_store(self.storage, thorough=True, clock=self.clock)
                 try:
-                    return self._run(store, spec, launcher, assigner, token)
+                    outcome = self._run(store, spec, launcher, assigner, token)
                 finally:
                     store.close()
             finally:
                 launcher.close()
+            outcome = self._confirmed(outcome, token)
+        self.listener.on_sweep_finished(outcome)
+        return outcome
 
     def _run(
         self, store: Store, spec: StudySpec, launcher: Launcher, assigner: Assigner, token: str
@@ -145,7 +149,7 @@ class Sweep:
             self._abandon(ledger, launcher, gone=isinstance(error, StudyGoneError))
             if not isinstance(error, StudyGoneError):
                 raise
-            return self._told(outcome_of(ledger, EndReason.DELETED, self.clock.monotonic() - began_at))
+            return outcome_of(ledger, EndReason.DELETED, self.clock.monotonic() - began_at)
         reason = session.reason_to_end() or EndReason.STOPPED
         ledger.close()
         outcome = outcome_of(ledger, reason, self.clock.monotonic() - began_at)
@@ -153,7 +157,7 @@ class Sweep:
             store.delete(study.name)
             if session.delete_folders:
                 shutil.rmtree(study.folder, ignore_errors=True)
-        return self._told(outcome)
+        return outcome
 
     def _turn(self, session: Session, oversight: Oversight) -> None:
         """The wheel: until nothing runs and nothing is to be started."""
@@ -178,9 +182,31 @@ class Sweep:
         launcher.close()
         ledger.abandon(gone=gone)
 
-    def _told(self, outcome: SweepOutcome) -> SweepOutcome:
-        self.listener.on_sweep_finished(outcome)
-        return outcome
+    def _confirmed(self, outcome: SweepOutcome, token: str) -> SweepOutcome:
+        """`[sweep] confirm_top`: the leaders once more with fresh seeds, where there is time for it."""
+        wanted = self.config.sweep
+        if not wanted.confirm_top or outcome.reason not in UNHURRIED or outcome.best is None:
+            return outcome
+        from sweeper.confirm import confirm_study
+
+        launcher = make_launcher(self.config, token=token, clock=self.clock)
+        self._launcher = launcher
+        store = open_store(self.storage, clock=self.clock)
+        try:
+            repeats = confirm_study(
+                store.open(outcome.study_name),
+                self.storage,
+                self.clock,
+                top=wanted.confirm_top,
+                seeds=wanted.confirm_seeds,
+                on_note=self.listener.on_note,
+                launcher=launcher,
+                interrupts=self._interrupts,
+            )
+        finally:
+            launcher.close()
+            store.close()
+        return replace(outcome, repeats=repeats)
 
     def _refuse_early(self, spec: StudySpec) -> None:
         """Refuse before any worker is started what can be refused by reading."""

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
     from sweeper.loop import SweepOutcome
     from sweeper.results import Results
-    from sweeper.store import StoredStudy
     from sweeper.view.board import Board
     from sweeper.view.listeners import Listener
     from trainer.config import Config, Override
@@ -94,8 +93,6 @@ def command(
             click.echo("Interrupted at once, so there is no report; the same command continues.")
         return
     stored = open_store(storage).open(outcome.study_name)
-    if loaded.sweep.confirm_top and outcome.reason in _CONFIRMED_AFTER and outcome.best is not None:
-        confirm(stored, storage, loaded, as_json=as_json)
     results = write_results(stored)
     if not as_json:
         show_outcome(outcome, results, storage)
@@ -174,28 +171,6 @@ def make_board(config: Config, name: str) -> Board:
     )
 
 
-_CONFIRMED_AFTER = ("runs", "hours", "cost", "exhausted")
-
-
-def confirm(study: StoredStudy, storage: str, config: Config, *, as_json: bool) -> None:
-    """`[sweep] confirm_top`: the leaders once more with fresh seeds, at the end of a sweep."""
-    from sweeper.cli.confirm import ranking_lines
-    from sweeper.clock import SystemClock
-    from sweeper.confirm import confirm_study
-    from sweeper.view.board import clock_text
-
-    clock = SystemClock()
-
-    def say(text: str) -> None:
-        if not as_json:
-            click.echo(f"{clock_text(clock.now())}  {text}")
-
-    top, seeds = config.sweep.confirm_top, config.sweep.confirm_seeds
-    repeats = confirm_study(study, storage, clock, top=top, seeds=seeds, on_note=say)
-    if not as_json:
-        click.echo("\n".join(["", *ranking_lines(repeats)]))
-
-
 _REASONS = {
     "runs": "All runs are done",
     "hours": "The time is up",
@@ -230,6 +205,10 @@ def show_outcome(outcome: SweepOutcome, results: Results, storage: str) -> None:
             )
         )
         _print_values(console, outcome)
+    if outcome.repeats:
+        from sweeper.cli.confirm import ranking_lines
+
+        console.print("\n".join(["", "With fresh seeds:", *ranking_lines(outcome.repeats)]), soft_wrap=True)
     grid = Table.grid(padding=(0, 2))
     grid.add_column(style="dim")
     grid.add_column(overflow="fold")

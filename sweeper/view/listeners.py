@@ -249,6 +249,7 @@ class JsonListener(BoardListener):
             best=None if outcome.best is None else trial_record(outcome.best),
             counts={state.value: count for state, count in outcome.counts.items()},
             elapsed_seconds=outcome.elapsed_seconds,
+            confirmed=[asdict(repeat) for repeat in outcome.repeats],
         )
 
 
