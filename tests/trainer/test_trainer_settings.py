@@ -169,6 +169,7 @@ class TestHealth:
                 "vec.num_envs": 4,
                 "train.device": "cpu",
                 "train.bptt_horizon": 16,
+                "train.batch_size": "auto",
                 "train.minibatch_size": 64,
                 "train.total_timesteps": 128,
                 "train.max_minibatch_size": 64,
