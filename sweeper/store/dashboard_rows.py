@@ -35,7 +35,10 @@ _MOST_PARTS = 8
 _LARGEST_LIST = 500
 """Values in one statement: SQLite takes only so many."""
 
-_SIGNATURE = "\n\n<!-- puffer-sweep "
+_SIGNATURE = "\n\n[//]: # (puffer-sweep "
+"""A link's definition: optuna-dashboard shows comments of HTML as text, and these not at all."""
+
+_OLD_SIGNATURE = "\n\n<!-- puffer-sweep "
 _DEFAULT_TYPE = "application/octet-stream"
 _TYPES = {".ini": "text/plain", ".txt": "text/plain", ".pt": _DEFAULT_TYPE}
 
@@ -225,13 +228,18 @@ def _note_keys(prefix: str, num_parts: int) -> list[str]:
 
 def signed(body: str) -> str:
     """A note with a mark, invisible when it is shown, that tells whether somebody has changed it since."""
-    return f"{body}{_SIGNATURE}{_digest(body)} -->"
+    return f"{body}{_SIGNATURE}{_digest(body)})"
 
 
 def is_unchanged(note: str) -> bool:
     """Whether there is no note, or one of ours that nobody has changed."""
-    body, mark, tail = note.rstrip().rpartition(_SIGNATURE)
-    return not note.strip() or (bool(mark) and tail == f"{_digest(body)} -->")
+    if not note.strip():
+        return True
+    for signature, end in ((_SIGNATURE, ")"), (_OLD_SIGNATURE, " -->")):
+        body, mark, tail = note.rstrip().rpartition(signature)
+        if mark:
+            return tail == f"{_digest(body)}{end}"
+    return False
 
 
 def _digest(body: str) -> str:

@@ -12,6 +12,6 @@ _REPORT = importlib.util.module_from_spec(_SPEC)
 _SPEC.loader.exec_module(_REPORT)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def study_maker():
     return _REPORT.make_study

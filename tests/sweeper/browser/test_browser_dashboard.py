@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import socket
+import subprocess
+import sys
 import threading
+from pathlib import Path
 
 import pytest
 from planted_browser import Browser, find_browser
@@ -18,11 +22,10 @@ pytestmark = [
 
 PAGES = {
     "/dashboard": "mine",
-    "/dashboard/studies/{id}": "mine",
-    "/dashboard/studies/{id}/analytics": "mine",
+    "/dashboard/studies/{id}": "Hyperparameter Importance",
+    "/dashboard/studies/{id}/analytics": "Slice",
     "/dashboard/studies/{id}/trials": "Trial 0",
     "/dashboard/studies/{id}/trials?numbers=3": "The policy loss is NaN",
-    "/dashboard/studies/{id}/trialTable": "cost_seconds",
     "/dashboard/studies/{id}/smartSelection": "mine",
     "/dashboard/studies/{id}/note": "Trial 1 is the best",
     "/dashboard/compare-studies?ids={id}": "mine",
@@ -76,3 +79,42 @@ def test_our_figures_and_artifacts_are_there(browser, served) -> None:
     browser.open(f"{address}/dashboard/studies/{study_id}/trials?numbers=1")
     for name in ("config.ini", "log.txt", "checkpoint.pt"):
         browser.wait_for(f"document.body?.innerText.includes({name!r})")
+
+
+def test_the_mark_under_a_note_is_not_seen(browser, served) -> None:
+    address, study_id = served
+    for page, words in {"note": "Trial 1 is the best", "trials?numbers=3": "The policy loss is NaN"}.items():
+        browser.open(f"{address}/dashboard/studies/{study_id}/{page}")
+        browser.wait_for(f"document.body?.innerText.includes({words!r})")
+        assert "puffer-sweep" not in browser.text().replace("puffer-sweep confirm", "")
+
+
+@pytest.fixture
+def plainly_served(filled):
+    """The same study by `optuna-dashboard` itself, as anybody starts it."""
+    annotate_study(filled.study, view_of(filled.study))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [str(Path(sys.executable).parent / "optuna-dashboard"), f"sqlite:///{filled.storage}"]
+    process = subprocess.Popen(
+        [*command, "--port", str(port)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    yield f"http://127.0.0.1:{port}", filled.study.study_id
+    process.terminate()
+    process.wait()
+
+
+def test_optuna_dashboard_alone_shows_it_too(browser, plainly_served) -> None:
+    address, study_id = plainly_served
+    browser.open("about:blank")
+    loaded = (
+        f"(document.body?.innerText ?? '').includes({PAGES['/dashboard']!r}) || (location.reload(), false)"
+    )
+    browser.open(f"{address}/dashboard")
+    browser.wait_for(loaded)
+    for page in ("/dashboard/studies/{id}", "/dashboard/studies/{id}/trials?numbers=3"):
+        browser.complaints.clear()
+        browser.open(address + page.format(id=study_id))
+        browser.wait_for(f"document.body?.innerText.includes({PAGES[page]!r})")
+        assert browser.complaints == [], page

@@ -5,11 +5,15 @@ from __future__ import annotations
 import subprocess
 import sys
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pytest
 from planted_browser import Browser, find_browser
 
 from sweeper.report.page import render_comparison, render_page
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 pytestmark = [
     pytest.mark.slow,
@@ -23,19 +27,39 @@ def browser(tmp_path_factory):
         yield opened
 
 
+@pytest.fixture(scope="module")
+def film(tmp_path_factory):
+    path = tmp_path_factory.mktemp("film") / "film.mp4"
+    program = "import av, numpy as np, sys\n" + _FILM
+    subprocess.run([sys.executable, "-c", program, str(path)], check=True)
+    return path
+
+
+@pytest.fixture(scope="module")
+def pages(study_maker, film):
+    """Reports by their number of trials, each made once, beside the film."""
+    made = {}
+
+    def make(num_trials: int) -> Path:
+        if num_trials not in made:
+            study = study_maker(num_trials)
+            best = study.best
+            if best is not None:
+                ini = "[train]\nseed = 1\n" * 30
+                study = replace(study, best_config=ini, videos={best.number: film})
+            made[num_trials] = film.parent / f"report-{num_trials}.html"
+            made[num_trials].write_text(render_page(study, folder=film.parent), encoding="utf-8")
+        return made[num_trials]
+
+    return make
+
+
 @pytest.fixture
-def shown(browser, study_maker, tmp_path):
+def shown(browser, pages):
     """The report of a study, opened."""
 
-    def show(num_trials: int, **more) -> Browser:
-        page = tmp_path / "report.html"
-        film = tmp_path / "film.mp4"
-        program = "import av, numpy as np, sys\n" + _FILM
-        subprocess.run([sys.executable, "-c", program, str(film)], check=True)
-        study = replace(study_maker(num_trials, **more), best_config="[train]\nseed = 1\n" * 30)
-        best = study.best
-        study = replace(study, videos={} if best is None else {best.number: film})
-        page.write_text(render_page(study, folder=tmp_path), encoding="utf-8")
+    def show(num_trials: int) -> Browser:
+        page = pages(num_trials)
         assert page.stat().st_size < 6e6
         browser.complaints.clear()
         browser.requests.clear()

@@ -1,5 +1,6 @@
 """Artifacts in the dashboard: what is listed, what is served, what stays a person's own."""
 
+import hashlib
 import io
 import json
 
@@ -115,4 +116,11 @@ def test_a_signature_tells_changed_notes() -> None:
     assert is_unchanged(signed("body"))
     assert is_unchanged(signed("") + "\n")
     assert not is_unchanged(signed("body").replace("body", "mine"))
+    assert not is_unchanged("somebody's own")
+
+
+def test_notes_of_earlier_versions_are_known() -> None:
+    old = f"body\n\n<!-- puffer-sweep {hashlib.sha256(b'body').hexdigest()[:12]} -->"
+    assert is_unchanged(old)
+    assert not is_unchanged(old.replace("body", "mine"))
     assert not is_unchanged("mine")
