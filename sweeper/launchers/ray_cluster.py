@@ -33,6 +33,8 @@ REAL_SERVANT = "sweeper.trial:Runner"
 NEWS_WAIT_SECONDS = 1.0
 SURVEY_TIMEOUT_SECONDS = 600.0
 CAPACITY_INTERVAL_SECONDS = 5.0
+ROOM_PATIENCE_SECONDS = 10.0
+"""An actor that has not been heard of for longer since its trial was launched waits for room."""
 
 _THREADS_PER_ACTOR = 8
 
@@ -271,7 +273,10 @@ class RayLauncher:
     def _put_aside(self, actor: _Actor) -> None:
         """Keep an actor warm, unless others wait for the room that it takes: those of a node that has been lost."""
         actor.assignment = None
-        if any(other.beats < 0 for other in self._busy.values()):
+        now = self._clock.monotonic()
+        if any(
+            other.beats < 0 and now - other.sign_at > ROOM_PATIENCE_SECONDS for other in self._busy.values()
+        ):
             self._drop(actor)
         else:
             self._idle.append(actor)
@@ -293,7 +298,8 @@ def _connect(ray: Any, address: str | None) -> None:
             place=Place(section="sweep", key="ray_address"),
             value=address or os.environ.get("RAY_ADDRESS"),
             rule=" ".join(str(error).split())[:300],
-            remedy="Start one with `ray start --head` and name it as HOST:6379, or leave the address out.",
+            remedy="Start one with `ray start --head` and name it as HOST:6379, or leave the address out. One that "
+            "wants a token (Ray 2.59 and later) takes the RAY_AUTH_TOKEN that it was started with.",
         ) from error
 
 

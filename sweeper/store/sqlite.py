@@ -16,6 +16,9 @@ BUSY_TIMEOUT_SECONDS = 60.0
 
 BACKUP_SUFFIX = ".backup"
 
+MOUNTS = Path("/proc/self/mounts")
+"""Where Linux tells what lies where."""
+
 _MAGIC = b"SQLite format 3\x00"
 _NETWORK_SYSTEMS = frozenset(
     {
@@ -124,7 +127,7 @@ def back_up(path: Path) -> Path:
 def network_system(path: Path) -> str | None:
     """The kind of network file system that a path lies on; None for a local one or where that cannot be told."""
     try:
-        lines = Path("/proc/self/mounts").read_text(encoding="utf-8", errors="replace").splitlines()
+        lines = MOUNTS.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return None
     resolved = path.resolve()

@@ -13,7 +13,7 @@ from planted_ledger import VALUES, add, points, spec
 from sqlalchemy import create_engine
 
 from sweeper.errors import StorageError, StudyLockedError, StudyMismatchError, StudyNotFoundError
-from sweeper.store import RequestKind, open_store
+from sweeper.store import RequestKind, open_store, sqlite
 from sweeper.store import lock as locks
 from sweeper.store.ledger import Ledger
 from sweeper.store.sqlite import back_up, backup_path, check_file
@@ -207,6 +207,18 @@ class TestDatabases:
         with engine.connect() as connection:
             assert (steps, schema_version(connection)) == ([2, 3], 3)
         engine.dispose()
+
+    @pytest.mark.parametrize(("kind", "told"), [("nfs4", True), ("fuse.sshfs", True), ("ext4", False)])
+    def test_a_network_file_system_gets_a_sentence(self, tmp_path, monkeypatch, kind, told):
+        place = tmp_path / "far away"
+        place.mkdir()
+        mounts = tmp_path / "mounts"
+        escaped = str(place).replace(" ", "\\040")
+        mounts.write_text(f"/dev/vda / ext4 rw 0 0\nserver:/home {escaped} {kind} rw 0 0\n", encoding="utf-8")
+        monkeypatch.setattr(sqlite, "MOUNTS", mounts)
+        store = open_store(place / "studies.db")
+        assert [f"network file system ({kind})" in note for note in store.notes] == [True] * told
+        store.close()
 
     def test_an_optuna_database_without_our_tables(self, tmp_path):
         path = tmp_path / "optuna.db"
