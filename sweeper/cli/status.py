@@ -83,6 +83,7 @@ def board_of(study: StoredStudy) -> Board:
         defaults=SearchSpace.from_config(config).written,
     )
     board.add(trials)
+    board.device = next((str(d) for t in reversed(trials) if (d := t.attributes.get("device"))), "")
     for trial in trials:
         row = board.running.get(trial.uuid)
         speed = trial.attributes.get("steps_per_second")

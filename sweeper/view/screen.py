@@ -65,18 +65,20 @@ def draw(board: Board, *, now: float, width: int, height: int) -> RenderableType
 
 
 def _header(board: Board, now: float, width: int) -> RenderableType:
-    elapsed = format_seconds(max(0.0, now - board.started_at)) if board.started_at else "–"
+    elapsed = format_seconds(max(0.0, now - board.started_at)) if board.started_at else ""
     seconds_left = board.seconds_left(now)
     left = (
         "finishing" if seconds_left == 0 else f"{format_seconds(seconds_left)} left" if seconds_left else ""
     )
     details = " · ".join(part for part in (board.environment, board.method, board.device) if part)
     if width < _MEDIUM:
-        return Group(
+        lines = [
             Text(board.study_name, style=_TITLE, no_wrap=True, overflow="ellipsis"),
             Text(details, style=_LABEL, no_wrap=True, overflow="ellipsis"),
-            Text(f"{elapsed}{', ' + left if left else ''}", no_wrap=True, overflow="ellipsis"),
-        )
+        ]
+        if elapsed:
+            lines.append(Text(f"{elapsed}{', ' + left if left else ''}", no_wrap=True, overflow="ellipsis"))
+        return Group(*lines)
     header = Table.grid(expand=True, padding=(0, 2))
     header.add_column(ratio=1, no_wrap=True, overflow="ellipsis")
     header.add_column(justify="right", no_wrap=True, overflow="ellipsis")
@@ -84,7 +86,9 @@ def _header(board: Board, now: float, width: int) -> RenderableType:
         Text.assemble(("puffer-sweep  ", _ACCENT), (board.study_name, _TITLE)),
         Text(clock_text(now), style=_LABEL),
     )
-    times = Text.assemble((elapsed, ""), (" elapsed", _LABEL), ("   " + left if left else "", ""))
+    times = Text.assemble(
+        (elapsed, ""), (" elapsed" if elapsed else "", _LABEL), ("   " + left if left else "", "")
+    )
     header.add_row(Text(details + (f" · {board.hardware}" if board.hardware else ""), style=_LABEL), times)
     return header
 
@@ -93,8 +97,9 @@ def _budgets(board: Board, now: float, width: int) -> Table:
     grid = Table.grid(padding=(0, 2 if width >= _NARROW else 1))
     bar_width = min(44, width - 64) if width >= _MEDIUM else min(20, width - 26)
     grid.add_column(style=_LABEL, no_wrap=True, min_width=4)
-    grid.add_column(no_wrap=True, min_width=max(0, bar_width))
-    grid.add_column(no_wrap=True, overflow="ellipsis", max_width=max(1, width - max(0, bar_width) - 10))
+    if bar_width > 0:
+        grid.add_column(no_wrap=True, min_width=bar_width)
+    grid.add_column(no_wrap=True, overflow="ellipsis", max_width=max(5, width - max(0, bar_width) - 10))
     counts = Text(no_wrap=True, overflow="ellipsis")
     if width >= _NARROW:
         for state, word, style in _COUNT_WORDS:
@@ -105,7 +110,8 @@ def _budgets(board: Board, now: float, width: int) -> Table:
     if width < _TINY:
         done = done.replace(" of ", "/")
     share = board.num_done / board.max_runs if board.max_runs else 0.0
-    grid.add_row("runs", bar(share, bar_width) if board.max_runs else "", Text.assemble(done, counts))
+    runs_bar = [bar(share, bar_width) if board.max_runs else Text()] if bar_width > 0 else []
+    grid.add_row("runs", *runs_bar, Text.assemble(done, counts))
     if board.deadline is not None and board.started_at:
         total = max(1e-9, board.deadline - board.started_at)
         spent = min(max(0.0, now - board.started_at), total)
@@ -114,7 +120,7 @@ def _budgets(board: Board, now: float, width: int) -> Table:
             if width >= _NARROW
             else format_seconds(spent)
         )
-        grid.add_row("time", bar(spent / total, bar_width), words)
+        grid.add_row("time", *([bar(spent / total, bar_width)] if bar_width > 0 else []), words)
     return grid
 
 

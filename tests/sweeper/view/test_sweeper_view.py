@@ -66,6 +66,20 @@ def test_the_screen_shows_what_counts() -> None:
     assert "failed" in text
 
 
+@pytest.mark.parametrize("width", [10, 12, 16])
+def test_the_narrowest_screen_counts_the_runs(width: int) -> None:
+    board = make_board()
+    board.max_runs = 60
+    assert any(line.startswith("runs 40/60") for line in shown(board, width, 24))
+
+
+def test_where_nothing_runs_no_time_is_shown() -> None:
+    board = make_board(num_running=0)
+    board.started_at, board.deadline = 0.0, None
+    assert "–" not in "\n".join(shown(board, 60, 24)[:3])
+    assert "elapsed" not in "\n".join(shown(board, 120, 24))
+
+
 def test_an_empty_board_says_that_it_waits() -> None:
     assert "making environments" in "\n".join(shown(Board(study_name="x"), 80, 20))
 
