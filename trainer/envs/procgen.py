@@ -3,7 +3,7 @@
 Facts about it that this module is built around: it has no reset, so a reset makes it anew; all its games draw
 their levels from one seed; a step that ends an episode hands out the next one's first observation at once; an
 episode that runs out of time ends like any other, so that nothing is ever truncated; its arrays are always the
-same memory, of which gym3 hands out copies unless it is told not to.
+same memory, written to while its threads step.
 """
 
 from __future__ import annotations
@@ -116,20 +116,25 @@ class ProcgenRecipe(Recipe):
         return ActionLayout("discrete", sizes=(NUM_ACTIONS,))
 
     def make_games(self, num_envs: int, num_threads: int, seed: int, render_mode: str | None = None) -> Any:
-        """Procgen's vector environment, seeded; `told(name)` gives one array of what `get_info` tells by game."""
+        """Procgen's vector environment, seeded.
+
+        gym3 hands out copies of its arrays, and Procgen's constructor does not pass on the argument against it.
+        """
         from procgen import ProcgenGym3Env
 
         class Games(ProcgenGym3Env):  # type: ignore[misc] # a package without types
-            """Hands out its own arrays, valid until the next step."""
+            """Procgen's own arrays, which its threads write to between `go` and `arrive`."""
 
-            def __init__(self, *arguments: Any, **options: Any) -> None:
-                super().__init__(*arguments, **options)
-                # gym3's constructor has an argument for it, which Procgen's does not pass on.
-                self._reuse_arrays = True
+            def go(self, actions: Array) -> None:
+                self._ac["action"][...] = actions
+                self._c_lib.libenv_act(self._c_env)
 
-            def told(self, name: str) -> Array:
-                values: Array = self._info[name]
-                return values
+            def arrive(self) -> None:
+                self._c_lib.libenv_observe(self._c_env)
+
+            def arrays(self) -> tuple[Array, Array, Array, Array]:
+                """Pictures (B, H, W, 3), rewards, whether an episode begins, whether the one before was solved."""
+                return self._ob["rgb"], self._rew, self._first, self._info["prev_level_complete"]
 
         settings = self.settings
         levels: dict[str, int] = {"start_level": settings.start_level, "num_levels": settings.num_levels}
@@ -169,8 +174,8 @@ class ProcgenShard(OverlappingShard):
         self._clip = recipe.settings.reward_clipping
         self._num_threads = min(num_threads, num_envs)
         self._games: Any = None
-        self._pictures: Array | None = None
-        self._turned: Array | None = None
+        self._arrays: tuple[Array, Array, Array, Array]
+        self._turned: Array
         self.render_mode: str | None = None
         self._no_rewards = np.zeros(num_envs, np.float32).tobytes()
         self._was_paid = self._was_loud = True
@@ -190,20 +195,24 @@ class ProcgenShard(OverlappingShard):
         """Make the games anew."""
         self.close()
         self._games = self._recipe.make_games(self.num_envs, self._num_threads, seed, self.render_mode)
-        _, observations, _ = self._games.observe()
-        self._put(slots, observations["rgb"])
+        self._games.arrive()
+        self._arrays = self._games.arrays()
+        # Colours first, as another view of Procgen's own pictures.
+        self._turned = np.moveaxis(self._arrays[0], -1, 1)
+        self._put(slots)
         slots.begin()
         self._was_paid = self._was_loud = True
         self._counter.begin()
 
     def begin(self, actions: Array) -> None:
         """Procgen's threads take over; without any, the games step here and now."""
-        self._games.act(actions[:, 0])
+        self._games.go(actions[:, 0])
 
     def finish(self, slots: Slots) -> Report:
         """Wait for Procgen's threads."""
-        rewards, observations, first = self._games.observe()
-        self._put(slots, observations["rgb"])
+        self._games.arrive()
+        _, rewards, first, complete = self._arrays
+        self._put(slots)
         is_paid = rewards.tobytes() != self._no_rewards
         if is_paid or self._was_paid:
             self._was_paid = is_paid
@@ -217,13 +226,9 @@ class ProcgenShard(OverlappingShard):
         if not self._counter.count(rewards, slots.terminated, slots):
             return QUIET
         rows = slots.terminated.nonzero()[0].tolist()
-        complete = self._games.told("prev_level_complete")
         return Report({row: {"level_complete": float(complete[row])} for row in rows})
 
-    def _put(self, slots: Slots, pictures: Array) -> None:
-        """Colours first, as another view of Procgen's own pictures: they stay as they are until the next step."""
-        if self._turned is None or pictures is not self._pictures:
-            self._pictures, self._turned = pictures, np.moveaxis(pictures, -1, 1)
+    def _put(self, slots: Slots) -> None:
         if slots.replaceable:
             slots.observations = self._turned
         else:
@@ -233,4 +238,4 @@ class ProcgenShard(OverlappingShard):
         """Free the games."""
         if self._games is not None:
             self._games.close()
-            self._games = self._pictures = self._turned = None
+            self._games = None

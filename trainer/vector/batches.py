@@ -72,10 +72,14 @@ class BatchBuilder:
         self._uploaded: torch.cuda.Event | None = None
         self._seen: Slots | None = None
         self._fixed: tuple[torch.Tensor, ...] = ()
+        self._quiet: StepBatch | None = None
         self._frames: tuple[Array | None, torch.Tensor] = None, torch.empty(0)
 
     def build(self, slots: Slots, report: Report, first_row: int) -> StepBatch:
         """A batch over the slots. On the CPU its tensors share the slots' memory."""
+        if report.quiet and self._quiet is not None and self._frames[0] is slots.observations:
+            # The same memory, of which there is nothing else to tell than before.
+            return self._quiet
         if slots is not self._seen:
             self._seen = slots
             self._fixed = tuple(torch.from_numpy(getattr(slots, name)) for name in _FIXED)
@@ -100,9 +104,11 @@ class BatchBuilder:
         elif self._copy:
             frames = frames.clone()
         rewards, terminated, truncated, live = fixed
-        return StepBatch(
+        batch = StepBatch(
             first_row, len(slots.rewards), frames, rewards, terminated, truncated, live, final, episodes
         )
+        self._quiet = batch if report.quiet and self._on_cpu and not self._copy else None
+        return batch
 
     def _episodes(self, slots: Slots, extras: Extras) -> EpisodeStats:
         rows = slots.ended.nonzero()[0]

@@ -42,9 +42,12 @@ class ActionCarrier:
         Raises:
             ValueError: the wrong shape (a bug of ours).
         """
-        if actions.shape != self._shape:
-            raise ValueError(f"actions of shape {tuple(actions.shape)}, expected {self._shape}")
-        return self._bounded(actions.numpy()) if actions.is_cpu else self.start(actions)()
+        if actions.is_cuda:
+            return self.start(actions)()
+        choices = actions.numpy()
+        if choices.shape != self._shape:
+            raise ValueError(f"actions of shape {choices.shape}, expected {self._shape}")
+        return self._bounded(choices)
 
     def start(self, actions: torch.Tensor) -> Callable[[], Array]:
         """Begin to fetch: the function that waits for the actions, which any thread may call.
@@ -55,7 +58,7 @@ class ActionCarrier:
         Raises:
             ValueError: the wrong shape (a bug of ours).
         """
-        if actions.is_cpu:
+        if not actions.is_cuda:
             own = self.fetch(actions).copy()
             return lambda: own
         if actions.shape != self._shape:

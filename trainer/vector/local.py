@@ -79,7 +79,10 @@ class LocalVectorEnv(VectorEnv):
 
     def recv(self) -> StepBatch:
         """The batch that `reset` or `send` made, when it is there."""
-        self._let_arrive()
+        if self._is_stepping:
+            self._let_arrive()
+        else:
+            self._check_usable()
         if self._pending is None:
             raise RuntimeError("recv() before reset() or send()")
         batch, self._pending = self._pending, None
@@ -115,7 +118,7 @@ class LocalVectorEnv(VectorEnv):
             EnvironmentFault: it has failed, or an earlier one.
         """
         self._check_usable()
-        if not self._is_stepping or self._overlapping is None:
+        if self._overlapping is None or not self._is_stepping:
             return
         self._is_stepping = False
         try:
