@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,8 @@ from sweeper.records import Suggestion, Trial, TrialState
 from sweeper.space import SearchSpace
 from sweeper.store import open_store
 from trainer.config import load_config_file
+from trainer.config.names import normalise_name
+from trainer.config.values import parse_value
 from trainer.errors import Place
 
 if TYPE_CHECKING:
@@ -37,8 +40,9 @@ def gather_extras(config: Config, storage: str | Path) -> tuple[Extras, tuple[st
     """What the config names, and sentences about what had to be moved or left out.
 
     Raises:
-        ConfigError: a file to enqueue is not valid.
-        SweepError: a study to start from is not there, or none of its trials lies in the space.
+        ConfigError: a file or a setting to enqueue is not valid.
+        SweepError: a setting to enqueue is not searched, a study to start from is not there, or none of its trials
+            lies in the space.
     """
     space = SearchSpace.from_config(config)
     notes: list[str] = []
@@ -50,13 +54,37 @@ def gather_extras(config: Config, storage: str | Path) -> tuple[Extras, tuple[st
 
 
 def _suggestion(name: str, config: Config, space: SearchSpace, notes: list[str]) -> Suggestion:
-    other = load_config_file(Path(name), env_name=config.base.env_name).values_by_name()
+    if "=" in name and not Path(name).is_file():
+        other = _written_out(name, config, space)
+    else:
+        other = load_config_file(Path(name), env_name=config.base.env_name).values_by_name()
     values: dict[str, Any] = {
         parameter: other.get(parameter, config.get(parameter)) for parameter in space.names
     }
     clipped = space.clip(values)
     notes += [f"{name}: {note}" for note in clipped.notes]
     return Suggestion(clipped.values, "enqueued")
+
+
+def _written_out(text: str, config: Config, space: SearchSpace) -> dict[str, Any]:
+    """The config that `train.gamma=0.98 train.ent_coef=0.01` stands for; what it does not name is as written."""
+    values: dict[str, Any] = {}
+    for word in text.split():
+        written, _, value = word.partition("=")
+        name = normalise_name(written)
+        if name not in space.names:
+            near = difflib.get_close_matches(name, space.names, n=1)
+            raise SweepError(
+                f"{written} is not searched, so no trial can have a value of its own for it.",
+                place=Place(section="sweep", key="enqueue"),
+                value=text,
+                rule=f"Searched are {', '.join(space.names)}.",
+                remedy=f"Did you mean {near[0]}?"
+                if near
+                else "Leave it out, or give it a section of its own.",
+            )
+        values[name] = parse_value(value)
+    return config.override(values).values_by_name()
 
 
 def _trials_of(name: str, storage: str | Path, space: SearchSpace, notes: list[str]) -> list[Trial]:

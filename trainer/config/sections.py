@@ -218,7 +218,10 @@ class SweepKeys(Section):
         description="Sweep only these of the declared parameters, by full name (train.gamma) or last part.",
     )
     warm_start: Names = Field((), description="Studies whose trials inform this one.")
-    enqueue: Names = Field((), description="INI files whose configs are tried first.")
+    enqueue: Names = Field(
+        (),
+        description="Configs to try first: INI files, or settings as `train.gamma=0.98 train.ent_coef=0.01`.",
+    )
     max_runs: Count = Field(100, description="Configurations to start in all, over every continuation.")
     max_hours: Positive | None = Field(
         None,
