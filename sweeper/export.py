@@ -274,6 +274,25 @@ def as_json(exported: Exported) -> str:
     return json.dumps(exported.record(), indent=2, default=str)
 
 
+_VERSIONS = ("puffer-sweep", "torch", "gymnasium", "python")
+_ENVIRONMENT_VERSIONS = {"atari": "ale-py", "procgen": "procgen2", "envpool": "envpool"}
+
+
+def _origin(facts: Mapping[str, object], study_facts: Mapping[str, object], package: str) -> str:
+    """On what device and by which versions a trial was trained; the trial's own word counts where it has one."""
+    device, model = facts.get("device"), facts.get("device_name")
+    parts = []
+    if device or model:
+        parts.append(f"on {model} ({device})" if device and model else f"on {model or device}")
+    versions = study_facts.get("versions")
+    known = {**versions, **facts} if isinstance(versions, dict) else dict(facts)
+    names = (*_VERSIONS, _ENVIRONMENT_VERSIONS.get(package, ""))
+    parts += [f"{name} {known[name]}" for name in names if known.get(name)]
+    if facts.get("commit"):
+        parts.append(f"commit {facts['commit']}")
+    return ", ".join(parts)
+
+
 def _header(study: StoredStudy, trial: Trial) -> tuple[str, ...]:
     facts: Mapping[str, object] = trial.attributes
     lines = [
@@ -290,9 +309,9 @@ def _header(study: StoredStudy, trial: Trial) -> tuple[str, ...]:
     finished = facts.get("finished_at")
     if isinstance(finished, int | float):
         lines.append(f"finished {format_time(finished)}")
-    known = {name: facts[name] for name in ("device_name", "device", "commit", "version") if facts.get(name)}
-    if known:
-        lines.append(", ".join(f"{name.replace('_', ' ')} {value}" for name, value in known.items()))
+    where = _origin(facts, study.attributes(), study.spec.environment.partition("/")[0])
+    if where:
+        lines.append(where)
     command = facts.get("command") or study.attributes().get("command")
     if command:
         words = " ".join(command) if isinstance(command, list | tuple) else str(command)

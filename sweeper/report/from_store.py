@@ -12,12 +12,12 @@ from sweeper.report.study_view import StudyView
 from sweeper.space import SearchSpace
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from sweeper.records import CurvePoint
     from sweeper.store import StoredStudy
 
-_FACTS = ("version", "commit", "host", "torch", "command")
+_FACTS = {"versions": ("puffer-sweep", "torch", "python"), "machine": ("host", "processor", "cores")}
 
 
 def view_of(study: StoredStudy) -> StudyView:
@@ -53,13 +53,23 @@ def view_of(study: StoredStudy) -> StudyView:
         running=lock is not None and lock.alive,
         max_runs=study.max_runs,
         repeats=read_repeats(attributes, sign=-1 if study.spec.goals[0] == "minimize" else 1),
-        facts={name: attributes[name] for name in _FACTS if attributes.get(name)},
+        facts=_facts(attributes),
         videos={
             trial.number: path
             for trial in trials
             if (path := study.trial_folder(trial.number) / VIDEO_FILE).is_file()
         },
     )
+
+
+def _facts(attributes: Mapping[str, object]) -> dict[str, object]:
+    """What the foot of the report says: versions, machine, commit, command."""
+    found: dict[str, object] = {}
+    for group, names in _FACTS.items():
+        known = attributes.get(group)
+        if isinstance(known, dict):
+            found |= {name: known[name] for name in names if known.get(name)}
+    return found | {name: attributes[name] for name in ("commit", "command") if attributes.get(name)}
 
 
 def _observations(points: Iterable[CurvePoint]) -> tuple[Observation, ...]:

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from sweeper.clock import VirtualClock
 from sweeper.errors import StudyNotFoundError, SweepError
 from sweeper.export import (
     as_json,
@@ -19,6 +20,7 @@ from sweeper.export import (
 )
 from sweeper.folder import write_folder
 from sweeper.records import Trial, TrialState
+from sweeper.store.ledger import Ledger
 from trainer.config import dump_config, load_config_file
 from trainer.errors import ConfigError
 
@@ -175,3 +177,11 @@ def test_a_path_that_cannot_be_written_is_an_error(filled, tmp_path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(SweepError, match="cannot be written"):
         write_exported(export_trial(filled.study, filled.study.trial(1)), tmp_path / "file" / "best.ini")
+
+
+def test_the_header_names_versions_and_device(filled) -> None:
+    ledger = Ledger(filled.study, VirtualClock())
+    ledger.describe({"versions": {"puffer-sweep": "0.1.0", "torch": "2.13", "ale-py": "1"}})
+    ledger.close()
+    header = export_trial(filled.study, filled.study.trial(1)).header
+    assert "on cpu, puffer-sweep 0.1.0, torch 2.13" in header
