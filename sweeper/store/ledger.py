@@ -45,6 +45,9 @@ MOST_BEHIND_SECONDS = 10.0
 """While a transaction takes longer, no trial is begun: a kill would forget it."""
 
 
+_ENDED = (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAILED)
+
+
 @dataclass(slots=True)
 class _Unwritten:
     """What the database does not know yet of a trial."""
@@ -117,7 +120,7 @@ class Ledger:
 
     def num_ended(self) -> int:
         """Trials that neither run nor wait."""
-        return len(self.in_state(TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAILED))
+        return len(self.in_state(*_ENDED))
 
     def num_started(self) -> int:
         """Configurations that count towards the budget: see `sweeper.limits.num_started`."""
@@ -219,6 +222,8 @@ class Ledger:
         trial = replace(old, state=state, attributes=merged, **columns)
         self._write_progress(uuid)
         self._keep(trial)
+        if state in _ENDED:
+            self._thinners.pop(uuid, None)
         now = self._clock.now()
         changed = {key: value for key, value in merged.items() if old.attributes.get(key) != value}
         changed |= failure_attributes(trial) | spent_attributes(trial)
