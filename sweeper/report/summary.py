@@ -23,6 +23,9 @@ from sweeper.report.study_view import ENDED_EARLY, StudyView, score_of
 
 _AT_THE_BOUND = 0.03
 _HARDLY_MATTERS = 0.02
+_ENOUGH_TRIALS = 25
+"""Trials from which on a forest's word about what does not matter is worth acting on."""
+
 _FAILURE_NAMES = {
     "crash": "a crash",
     "environment": "a fault in the environment",
@@ -187,6 +190,13 @@ def _try_next(study: StudyView) -> str:
             sentences.append(f"After {trials} the report can say which parameters matter.")
         return " ".join(sentences)
     ordered = response.importances.ordered()
+    num_trials = len(response.trials)
+    if num_trials < _ENOUGH_TRIALS:
+        if ordered:
+            sentences.append(
+                f"Most seems to depend on {join_words(ordered[:2])}; {num_trials} trials tell little."
+            )
+        return " ".join(sentences)
     if ordered:
         sentences.append(f"Most depends on {join_words(ordered[:2])}.")
     idle = [name for name in ordered[2:] if response.importances.mean(name) < _HARDLY_MATTERS]

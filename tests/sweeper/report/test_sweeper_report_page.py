@@ -141,3 +141,10 @@ def test_the_summary_of_less_is_better(study_maker) -> None:
 
 def test_the_summary_of_nothing_is_short(study_maker) -> None:
     assert "No trial has started yet." in words(study_maker(0))
+
+
+def test_a_dozen_trials_are_no_reason_to_fix_a_parameter(study_maker) -> None:
+    few, many = words(study_maker(22)), words(study_maker(120))
+    assert "seems to depend on" in few
+    assert "fix" not in few
+    assert "Most depends on" in many
