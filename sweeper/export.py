@@ -17,7 +17,7 @@ from sweeper.errors import SweepError
 from sweeper.folder import CONFIG_FILE, write_text
 from sweeper.formatting import format_number, format_seconds, format_time
 from sweeper.records import Trial, TrialState
-from sweeper.repeats import read_repeats
+from sweeper.repeats import read_repeats, verdict
 from trainer.config import DEFAULT, FILE, Config, Origin, dump_config, load_config_file
 from trainer.config.files import default_path, describe
 from trainer.config.ini import parse_ini
@@ -293,6 +293,20 @@ def _origin(facts: Mapping[str, object], study_facts: Mapping[str, object], pack
     return ", ".join(parts)
 
 
+def _confirmation(study: StoredStudy, trial: Trial) -> list[str]:
+    """What fresh seeds have said about a trial, and about the next if it leads."""
+    repeats = read_repeats(study.attributes(), sign=-1 if study.spec.goals[0] == "minimize" else 1)
+    lines = [
+        f"trained again with {len(repeat.scores)} fresh seeds: mean {format_number(repeat.mean, 6)}, 95 % interval "
+        f"{format_number(repeat.interval[0], 6)} to {format_number(repeat.interval[1], 6)}"
+        for repeat in repeats
+        if repeat.trial_number == trial.number
+    ]
+    if len(repeats) > 1 and repeats[0].trial_number == trial.number:
+        lines.append(verdict(repeats[0], repeats[1]))
+    return lines
+
+
 def _header(study: StoredStudy, trial: Trial) -> tuple[str, ...]:
     facts: Mapping[str, object] = trial.attributes
     lines = [
@@ -316,11 +330,6 @@ def _header(study: StoredStudy, trial: Trial) -> tuple[str, ...]:
     if command:
         words = " ".join(command) if isinstance(command, list | tuple) else str(command)
         lines.append(f"found by: {words}")
-    lines += [
-        f"trained again with {len(repeat.scores)} fresh seeds: mean {format_number(repeat.mean, 6)}, 95 % interval "
-        f"{format_number(repeat.interval[0], 6)} to {format_number(repeat.interval[1], 6)}"
-        for repeat in read_repeats(study.attributes())
-        if repeat.trial_number == trial.number
-    ]
+    lines += _confirmation(study, trial)
     lines.append("train it: puffer-sweep train THIS_FILE")
     return tuple(line.replace("\n", " ") for line in lines)

@@ -7,7 +7,7 @@ from sweeper.confirm import confirm_study, leaders_of, repeat_seeds
 from sweeper.errors import StudyLockedError, SweepError
 from sweeper.export import confirmed_leader, export_trial
 from sweeper.launchers.simulated import Epoch, SimulatedLauncher
-from sweeper.repeats import bootstrap_interval, make_repeat, read_repeats, stands_clear
+from sweeper.repeats import bootstrap_interval, make_repeat, read_repeats, stands_clear, verdict
 from sweeper.seeds import trial_seed
 from sweeper.store.ledger import Ledger
 from trainer.errors import FailureKind
@@ -136,3 +136,13 @@ def test_less_is_better_where_the_study_says_so() -> None:
     kept = {"repeats": {"3": {"1": 2.0}, "4": {"1": 1.0}}}
     assert [repeat.trial_number for repeat in read_repeats(kept, sign=-1)] == [4, 3]
     assert read_repeats({}) == ()
+
+
+def test_the_export_says_whether_the_leader_stands_clear(fill) -> None:
+    filled = fill(scores=(10.0, 30.0, 40.0))
+    repeats = confirm(filled, [])
+    leader, other = (
+        export_trial(filled.study, filled.study.trial(repeat.trial_number)).header for repeat in repeats
+    )
+    assert any(verdict(*repeats[:2]) == line for line in leader)
+    assert not any("the next, trial" in line for line in other)
