@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from typing import TYPE_CHECKING
 
+from sweeper.errors import SearchError
 from sweeper.methods.base import ComposedMethod, Method
 from sweeper.methods.freeze_thaw import ThawMethod, ThawSampler
 from sweeper.pruners.base import JudgingPruner, Pruner
@@ -119,6 +120,7 @@ def make_method(
     if name in SINGLE_OBJECTIVE:
         single_objective(name, goal)
     pruner = make_pruner(config)
+    _fit_objectives(name, pruner.name, goal)
     if name in OWN and pruner.name == PromotionPruner.name:
         explicit = config.origin("sweep.max_suggestion_cost").kind != "default"
         return ThawMethod(
@@ -135,6 +137,34 @@ def make_method(
     return ComposedMethod(
         sampler, pruner, space, goal, seed, total_steps=total_steps, first=first, earlier=earlier, notes=notes
     )
+
+
+def _fit_objectives(method: str, pruner: str, goal: Goal) -> None:
+    """Refuses objectives without a score, and pruners that would have to follow the cost.
+
+    Thaw with promotion weighs all objectives whatever their order.
+
+    Raises:
+        SearchError: they do not fit.
+    """
+    place = Place(section="sweep", key="objectives")
+    if "score" not in goal.objectives:
+        raise SearchError(
+            "There is no score among the objectives.",
+            place=place,
+            value=", ".join(goal.objectives),
+            rule="A search for the lowest cost alone would find what trains nothing.",
+            remedy="objectives = score, or objectives = score, cost.",
+        )
+    follows = pruner != "none" and not (method in OWN and pruner == PromotionPruner.name)
+    if goal.objectives[0] != "score" and follows:
+        raise SearchError(
+            f"The pruner {pruner} follows the first objective, and trials cannot be pruned by their cost.",
+            place=place,
+            value=", ".join(goal.objectives),
+            rule="Pruners compare scores at equal agent steps.",
+            remedy="objectives = score, cost; or pruner = none.",
+        )
 
 
 def _or(value: float | None, default: float) -> float:

@@ -282,6 +282,27 @@ def test_several_objectives_are_refused_where_they_cannot_be():
         make_method(config, SearchSpace.from_config(config), 0)
 
 
+@pytest.mark.parametrize("pruner", [name for name in PRUNERS if name != "none"])
+def test_pruners_do_not_follow_the_cost(pruner):
+    config = build_config("tpe", pruner, objectives=("cost", "score"))
+    with pytest.raises(SearchError, match="first objective"):
+        make_method(config, SearchSpace.from_config(config), 0)
+
+
+@pytest.mark.parametrize(("method", "pruner"), [("tpe", "none"), ("thaw", "promotion")])
+def test_the_order_of_objectives_is_free_where_nothing_is_pruned_by_the_first(method, pruner):
+    simulation = Simulation(build_config(method, pruner, objectives=("cost", "score")))
+    for _ in range(6):
+        assert simulation.step()
+
+
+@pytest.mark.parametrize("method", ["thaw", "tpe"])
+def test_objectives_without_a_score_are_refused(method):
+    config = build_config(method, "none", objectives=("cost",))
+    with pytest.raises(SearchError, match="no score"):
+        make_method(config, SearchSpace.from_config(config), 0)
+
+
 def test_percentile_sees_ranks_only():
     plain = decide("thaw")
     with warnings.catch_warnings():
