@@ -151,7 +151,11 @@ class Sweep:
                 raise
             return outcome_of(ledger, EndReason.DELETED, self.clock.monotonic() - began_at)
         reason = session.reason_to_end() or EndReason.STOPPED
-        ledger.close()
+        if self.was_told_twice and ledger.is_behind():
+            self.listener.on_note("The database is not waited for; the same command recovers what it lacks.")
+            ledger.abandon(gone=True)
+        else:
+            ledger.close()
         outcome = outcome_of(ledger, reason, self.clock.monotonic() - began_at)
         if reason is EndReason.DELETED:
             store.delete(study.name)

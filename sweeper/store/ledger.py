@@ -380,7 +380,7 @@ class Ledger:
         """End after an error: running trials go back into the queue, as far as they can still be written.
 
         Args:
-            gone: the study is no longer there: nothing is written.
+            gone: the study is no longer there, or the database out of reach: nothing is written.
         """
         if gone:
             self.writer.close(abandon=True)

@@ -38,6 +38,9 @@ PATIENCE_SECONDS = 900.0
 """How long a database may stay locked or full before the sweep gives up."""
 
 
+ABANDON_SECONDS = 2.0
+
+
 class StudyGoneError(StudyNotFoundError):
     """The study was deleted by somebody else while it was being run."""
 
@@ -165,7 +168,8 @@ class Writer:
             self._abandon.set()
         if self._thread.is_alive():
             self._queue.put(None)
-            self._thread.join()
+            # A database that somebody else holds lets go of a thread after its timeout only: it ends with the process.
+            self._thread.join(ABANDON_SECONDS if abandon else None)
 
     def _run(self) -> None:
         ending = False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sqlite3
+import threading
 from dataclasses import replace
 
 import pytest
@@ -160,4 +161,33 @@ def test_nothing_is_begun_while_the_database_is_far_behind(rehearsal, monkeypatc
     ended = listener.finished.index((0, TrialState.FAILED))
     assert [number for number, _ in listener.finished[:ended]] == [1]
     assert sorted(listener.started) == [0, 1, 2, 3]
+    check_whole(rehearsal.study)
+
+
+def test_whoever_asks_twice_does_not_wait_for_the_database(rehearsal, monkeypatch):
+    from sweeper.store import ledger, lock
+
+    class AskTwice(HolderFromStart):
+        def attach(self, sweep):
+            self.sweep = sweep
+
+        def take(self):
+            super().take()
+            monkeypatch.setattr(ledger, "MOST_BEHIND_SECONDS", -1.0)
+            self.sweep.stop()
+            self.sweep.stop()
+
+    listener = AskTwice(rehearsal.storage, "never said")
+    outcome = rehearsal.run("--sweep.max-runs", "4", listener=listener)
+    assert outcome.reason is EndReason.INTERRUPTED
+    assert listener.notes[-1].startswith("The database is not waited for")
+    listener.connection.execute("COMMIT")
+    listener.connection.close()
+    for thread in threading.enumerate():
+        if thread.name == "puffer-sweep-writer":
+            thread.join()
+    monkeypatch.undo()
+    # Its process would have ended by now.
+    monkeypatch.setattr(lock, "is_alive", lambda row, clock: False)
+    assert rehearsal.run("--sweep.max-runs", "4").counts == {TrialState.COMPLETE: 4}
     check_whole(rehearsal.study)
