@@ -51,7 +51,7 @@ SOLVED = {
     "snake": 15.0,
     "spaces": 0.95,
     "squared": 0.95,
-    "stochastic": 0.87,
+    "stochastic": 0.88,
 }
 
 
