@@ -185,6 +185,8 @@ class Sweep:
         """End badly: what was running can be continued, if the study is still there."""
         launcher.close()
         ledger.abandon(gone=gone)
+        if gone:
+            ledger.clear_away()
 
     def _confirmed(self, outcome: SweepOutcome, token: str) -> SweepOutcome:
         """`[sweep] confirm_top`: the leaders once more with fresh seeds, where there is time for it."""

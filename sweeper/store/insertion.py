@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from optuna.distributions import BaseDistribution, distribution_to_json
-from optuna.storages._rdb import models
 from sqlalchemy import Connection, func, insert, select
 
 from sweeper.records import Trial, TrialState
@@ -15,8 +14,6 @@ from sweeper.store.attributes import failure_attributes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-_PARAMETERS = models.TrialParamModel.__table__
 
 
 def next_number(connection: Connection, study_id: int) -> int:
@@ -67,6 +64,6 @@ def insert_trial(
         for name, value in trial.values.items()
     ]
     if parameters:
-        connection.execute(insert(_PARAMETERS), parameters)
+        connection.execute(insert(optuna_rows.PARAMETERS), parameters)
     optuna_rows.write_attributes(connection, trial_id, {**trial.attributes, **failure_attributes(trial)})
     return trial_id

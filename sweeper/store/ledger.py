@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from sqlalchemy import Connection, insert, select, update
+from sqlalchemy.exc import DatabaseError
 
 from sweeper.errors import SweepError
 from sweeper.limits import num_started
@@ -19,6 +20,7 @@ from sweeper.records import Observation, Trial, TrialState, Value
 from sweeper.score import Thinner
 from sweeper.store import optuna_rows
 from sweeper.store.attributes import failure_attributes, objective_values, scored, spent_attributes
+from sweeper.store.connections import storage_error
 from sweeper.store.curves import append_points, cut_curve, read_curves
 from sweeper.store.inbox import Inbox
 from sweeper.store.insertion import insert_trial, next_number
@@ -392,6 +394,18 @@ class Ledger:
         except SweepError:
             # The error that has ended the sweep is the one to tell; the next start recovers what this could not.
             self.writer.close(abandon=True)
+
+    def clear_away(self) -> None:
+        """Remove what is left of the trials of a study that somebody has deleted; the writer has ended.
+
+        Raises:
+            StorageError: the database refuses.
+        """
+        try:
+            with self.study.engine.begin() as connection:
+                optuna_rows.remove_trials(connection, list(self._trials))
+        except DatabaseError as error:
+            raise storage_error(error, self.study.path) from error
 
     # --- inside --------------------------------------------------------------------------------------------------
 

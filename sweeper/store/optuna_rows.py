@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 TRIALS = models.TrialModel.__table__
+PARAMETERS = models.TrialParamModel.__table__
 VALUES = models.TrialValueModel.__table__
 INTERMEDIATE = models.TrialIntermediateValueModel.__table__
 TRIAL_ATTRIBUTES = models.TrialUserAttributeModel.__table__
@@ -38,6 +39,8 @@ OPTUNA_STATES: Mapping[TrialState, OptunaState] = {
     TrialState.FAILED: OptunaState.FAIL,
     TrialState.INFEASIBLE: OptunaState.FAIL,
 }
+
+_LARGEST_QUERY = 500
 
 LARGEST_STEP = 2**31 - 1
 """Optuna's column for the step has 32 bits in PostgreSQL and MySQL."""
@@ -129,6 +132,25 @@ def write_study_attributes(connection: Connection, study_id: int, attributes: Ma
         for key, value in attributes.items()
     ]
     connection.execute(insert(STUDY_ATTRIBUTES), rows)
+
+
+def remove_trials(connection: Connection, uuids: Sequence[str]) -> None:
+    """Remove what is left of trials whose study is gone.
+
+    Optuna deletes the trials that it has seen: one that was added in that moment stays, and SQLite would give it to
+    the next study, which gets the same id.
+
+    Args:
+        connection: in a transaction.
+        uuids: ours, by which the trials are known.
+    """
+    keys = TRIAL_ATTRIBUTES.c
+    for first in range(0, len(uuids), _LARGEST_QUERY):
+        wanted = [json.dumps(uuid) for uuid in uuids[first : first + _LARGEST_QUERY]]
+        query = select(keys.trial_id).where(keys.key == UUID_KEY, keys.value_json.in_(wanted))
+        left = list(connection.execute(query).scalars())
+        for table in (PARAMETERS, VALUES, INTERMEDIATE, TRIAL_ATTRIBUTES, TRIALS):
+            connection.execute(delete(table).where(table.c.trial_id.in_(left)))
 
 
 def study_is_there(connection: Connection, study_id: int, study_uuid: str) -> bool:
