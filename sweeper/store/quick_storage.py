@@ -115,30 +115,31 @@ def read_frozen_trials(connection: Connection, study_id: int) -> list[FrozenTria
             "system_attrs": {},
             "intermediate_values": {},
         }
+
+    def rows(table: Table, *columns: str, order: str | None = None) -> Iterator[Any]:
+        # A trial that has come since the first query is for the next look.
+        return (row for row in _rows(connection, table, study_id, columns, order) if row[0] in parts)
+
     columns = ("param_name", "param_value", "distribution_json")
-    for trial_id, name, value, text in _rows(connection, _PARAMETERS, study_id, columns, order="param_id"):
+    for trial_id, name, value, text in rows(_PARAMETERS, *columns, order="param_id"):
         distribution = _distribution(text)
         parts[trial_id]["params"][name] = distribution.to_external_repr(value)
         parts[trial_id]["distributions"][name] = distribution
     to_value = models.TrialValueModel.stored_repr_to_value
-    columns = ("objective", "value", "value_type")
-    for trial_id, _, value, kind in _rows(connection, _VALUES, study_id, columns, order="objective"):
+    for trial_id, _, value, kind in rows(_VALUES, "objective", "value", "value_type", order="objective"):
         parts[trial_id]["values"].append(to_value(value, kind))
     to_intermediate = models.TrialIntermediateValueModel.stored_repr_to_intermediate_value
     columns = ("step", "intermediate_value", "intermediate_value_type")
-    for trial_id, step, value, kind in _rows(
-        connection, _INTERMEDIATE, study_id, columns, order="trial_intermediate_value_id"
-    ):
+    for trial_id, step, value, kind in rows(_INTERMEDIATE, *columns, order="trial_intermediate_value_id"):
         parts[trial_id]["intermediate_values"][step] = to_intermediate(value, kind)
     for table, key in ((_USER_ATTRIBUTES, "user_attrs"), (_SYSTEM_ATTRIBUTES, "system_attrs")):
-        columns = ("key", "value_json")
-        for trial_id, name, text in _rows(connection, table, study_id, columns):
+        for trial_id, name, text in rows(table, "key", "value_json"):
             parts[trial_id][key][name] = json.loads(text)
     return [FrozenTrial(**{**part, "values": part["values"] or None}) for part in parts.values()]
 
 
 def _rows(
-    connection: Connection, table: Table, study_id: int, columns: tuple[str, ...], *, order: str | None = None
+    connection: Connection, table: Table, study_id: int, columns: tuple[str, ...], order: str | None
 ) -> Iterator[Any]:
     query = (
         select(table.c.trial_id, *(table.c[name] for name in columns))

@@ -14,6 +14,7 @@ from optuna_dashboard import wsgi
 from sweeper.annotate import annotate_study
 from sweeper.dashboard_answers import MOST_CURVES, StudyAnswers, leave_out_curves
 from sweeper.report.from_store import view_of
+from sweeper.store import quick_storage
 from sweeper.store.quick_storage import QuickStorage
 
 
@@ -57,6 +58,25 @@ def test_trials_are_those_that_optuna_reads(filled) -> None:
         assert repr(quick.get_all_trials(study_id)) == repr(slow.get_all_trials(study_id))
     complete = quick.get_all_trials(filled.study.study_id, states=(TrialState.COMPLETE,))
     assert [trial.number for trial in complete] == [0, 1, 2]
+
+
+def test_a_trial_that_comes_while_it_reads_is_for_the_next_look(filled, monkeypatch) -> None:
+    study = filled.study
+    with study.engine.connect() as connection:
+        everything = list(
+            quick_storage._rows(connection, quick_storage._PARAMETERS, study.study_id, ("param_id",), None)
+        )
+    stranger = (max(trial_id for trial_id, *_ in everything) + 1, "x", 0.5, "{}")
+    asked = quick_storage._rows
+
+    def rows(connection, table, study_id, columns, order):
+        yield from asked(connection, table, study_id, columns, order)
+        if table is quick_storage._PARAMETERS:
+            yield stranger
+
+    monkeypatch.setattr(quick_storage, "_rows", rows)
+    trials = QuickStorage(study.storage).get_all_trials(study.study_id)
+    assert [trial.number for trial in trials] == [0, 1, 2, 3]
 
 
 def test_an_unknown_study_is_an_error(filled) -> None:
