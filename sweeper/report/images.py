@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import tempfile
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,11 +27,16 @@ if TYPE_CHECKING:
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 WIDTH = 1100
 SCALE = 2
+HEADING = 40
+"""Pixels above a figure for its name."""
+
 _TIMEOUT_SECONDS = 60
 _DRAWING_MILLISECONDS = 3000
 
-_PAGE = """<!doctype html><meta charset="utf-8"><style>body {{ margin: 0; background: white }}</style>
-<div id="figure" style="width:{width}px;height:{height}px"></div><script src="plotly.min.js"></script>
+_PAGE = """<!doctype html><meta charset="utf-8"><style>
+body {{ margin: 0; background: white }} h1 {{ margin: 0; padding: 10px 14px 0; height: {heading}px;
+box-sizing: border-box; font: 600 17px system-ui, sans-serif; color: #2b3340 }}</style>
+<h1>{title}</h1><div id="figure" style="width:{width}px;height:{height}px"></div><script src="plotly.min.js"></script>
 <script>const figure = {figure}; Plotly.newPlot("figure", figure.data, figure.layout, {{ staticPlot: true }});</script>
 """
 
@@ -57,16 +64,21 @@ def write_images(study: StudyView, folder: Path) -> Iterator[Path]:
         (Path(workshop) / "plotly.min.js").write_text(get_plotlyjs(), encoding="utf-8")
         for section in page_sections(study):
             for drawing in section.drawings:
-                path = folder / f"{drawing.id}.png"
-                _draw(browser, Path(workshop), drawing.figure, drawing.height, path)
+                title = f"{drawing.note}.{drawing.title}" if drawing.note else drawing.title or section.title
+                name = f"effect-{title}" if drawing.note else drawing.id
+                path = folder / f"{re.sub(r'[^a-zA-Z0-9_.-]', '_', name)}.png"
+                _draw(browser, Path(workshop), drawing.figure, drawing.height, title, path)
                 yield path
 
 
-def _draw(browser: str, workshop: Path, figure: go.Figure, height: int, path: Path) -> None:
+def _draw(browser: str, workshop: Path, figure: go.Figure, height: int, title: str, path: Path) -> None:
     page, image = workshop / "page.html", workshop / "image.png"
     image.unlink(missing_ok=True)
     json = (figure.to_json() or "{}").replace("<", "\\u003c")
-    page.write_text(_PAGE.format(width=WIDTH, height=height, figure=json), encoding="utf-8")
+    page.write_text(
+        _PAGE.format(width=WIDTH, height=height, figure=json, title=escape(title), heading=HEADING),
+        encoding="utf-8",
+    )
     command = [
         browser,
         "--headless",
@@ -74,7 +86,7 @@ def _draw(browser: str, workshop: Path, figure: go.Figure, height: int, path: Pa
         "--hide-scrollbars",
         "--disable-background-networking",
         f"--user-data-dir={workshop / 'profile'}",
-        f"--window-size={WIDTH},{height}",
+        f"--window-size={WIDTH},{height + HEADING}",
         f"--force-device-scale-factor={SCALE}",
         f"--virtual-time-budget={_DRAWING_MILLISECONDS}",
         f"--screenshot={image}",

@@ -20,6 +20,7 @@ def test_without_a_browser_it_says_so(study, tmp_path, monkeypatch) -> None:
 def test_every_figure_becomes_an_image(study_maker, tmp_path) -> None:
     paths = list(write_images(study_maker(12), tmp_path / "png"))
     assert {"pareto.png", "history.png", "contour.png"} <= {path.name for path in paths}
+    assert "effect-train.gamma.png" in {path.name for path in paths}
     for path in paths:
         content = path.read_bytes()
         assert content.startswith(b"\x89PNG")
