@@ -192,6 +192,19 @@ def test_a_policy_of_ones_own(own_module) -> None:
     assert isinstance(recurrent, LSTMWrapper)
 
 
+def test_a_policy_is_found_where_one_is(tmp_path, monkeypatch) -> None:
+    """As from a console script, whose sys.path does not hold the current folder."""
+    (tmp_path / "policy_nearby.py").write_text(OWN_POLICY)
+    (tmp_path / "policy_broken.py").write_text("class Mine(:")
+    monkeypatch.setattr(sys, "path", [entry for entry in sys.path if entry])
+    monkeypatch.chdir(tmp_path)
+    agent = make_policy(config(base__policy_name="policy_nearby:Mine", policy__depth=2), VECTOR, DISCRETE)
+    assert agent.body.depth == 2
+    sys.modules.pop("policy_nearby")
+    with pytest.raises(ConfigError, match="SyntaxError"):
+        make_policy(config(base__policy_name="policy_broken:Mine"), VECTOR, DISCRETE)
+
+
 def test_what_is_wrong_with_a_policy_is_said(own_module) -> None:
     for values, error, words in (
         ({"base__policy_name": "Convolutionl"}, UnknownNameError, "Did you mean Convolutional"),

@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 import importlib
 import inspect
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from torch import nn
@@ -77,11 +79,15 @@ def _find(name: str, known: Mapping[str, type[Any]], key: str) -> Callable[..., 
             remedy=f"Did you mean {nearest[0]}?" if nearest else None,
         )
     module_name, _, attribute = name.partition(":")
+    here = str(Path.cwd())
+    if here not in sys.path and "" not in sys.path:
+        # A console script does not look where it is called, which is where people keep their module.
+        sys.path.append(here)
     try:
         module = importlib.import_module(module_name)
-    except ImportError as error:
+    except Exception as error:
         raise ConfigError(
-            f"The module {module_name} cannot be imported: {error}.",
+            f"The module {module_name} cannot be imported: {type(error).__name__}: {error}.",
             place=place,
             value=name,
             remedy="Run from the folder that holds it, or put that folder on PYTHONPATH.",
