@@ -191,6 +191,9 @@ def table(result: dict[str, Any]) -> str:
         f"{result['date']}: {result['device']}; {result['threads']} threads, best of {result['repeats']} turns of "
         f"{result['seconds_per_row']:g} s; commit {', '.join(result['commits'])}."
     )
+    short = [f"{name} ({turns})" for name, turns in result["turns"].items() if turns < result["repeats"]]
+    if short:
+        about += f" Fewer turns: {', '.join(short)}."
     lines = [about, "", "| environment | envs | ours | best rival | ratio |", "|---|---|---|---|---|"]
     groups = dict.fromkeys((row["work"], row["num_envs"]) for row in rows)
     for work, num_envs in groups:
