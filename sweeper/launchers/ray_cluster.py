@@ -33,8 +33,6 @@ REAL_SERVANT = "sweeper.trial:Runner"
 NEWS_WAIT_SECONDS = 1.0
 SURVEY_TIMEOUT_SECONDS = 600.0
 CAPACITY_INTERVAL_SECONDS = 5.0
-ROOM_PATIENCE_SECONDS = 10.0
-"""An actor that has not been heard of for longer since its trial was launched waits for room."""
 
 _THREADS_PER_ACTOR = 8
 
@@ -273,10 +271,7 @@ class RayLauncher:
     def _put_aside(self, actor: _Actor) -> None:
         """Keep an actor warm, unless others wait for the room that it takes: those of a node that has been lost."""
         actor.assignment = None
-        now = self._clock.monotonic()
-        if any(
-            other.beats < 0 and now - other.sign_at > ROOM_PATIENCE_SECONDS for other in self._busy.values()
-        ):
+        if any(other.beats < 0 for other in self._busy.values()):
             self._drop(actor)
         else:
             self._idle.append(actor)
