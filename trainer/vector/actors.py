@@ -96,7 +96,7 @@ def _begin(ray: Any) -> None:
     options = {} if named else {"address": "local", "include_dashboard": False}
     try:
         ray.init(log_to_driver=False, logging_level="error", **options)
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except Exception as error:  # Ray raises plain ones when its processes take too long to start
         raise EnvironmentMakeError(
             f"No Ray answers: {' '.join(str(error).split())[:300]}.",
             place=Place(section="vec", key="backend"),

@@ -20,8 +20,9 @@ from trainer.envs.shard import (
     Report,
     Slots,
 )
-from trainer.errors import EnvironmentFault
+from trainer.errors import EnvironmentFault, EnvironmentMakeError
 from trainer.vector import make_vector
+from trainer.vector.actors import _begin
 from trainer.vector.carrier import ActionCarrier
 from trainer.vector.local import LocalVectorEnv
 from trainer.vector.tensors import TensorVectorEnv
@@ -219,3 +220,13 @@ def test_ocean_keeps_to_the_timeout_of_the_config():
         assert env._watchdog.patience_seconds == pytest.approx(0.95 * 7.0)
     finally:
         env.close()
+
+
+@pytest.mark.parametrize("error", [ConnectionError("refused"), Exception("The current node timed out")])
+def test_a_ray_that_does_not_begin_is_a_sentence(error):
+    class Ray:
+        def init(self, **options):
+            raise error
+
+    with pytest.raises(EnvironmentMakeError, match=f"No Ray answers: {error}"):
+        _begin(Ray())
