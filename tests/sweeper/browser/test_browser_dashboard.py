@@ -6,10 +6,11 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
-from planted_browser import Browser, find_browser
+from planted_browser import PATIENCE_SECONDS, Browser, find_browser
 
 from sweeper.annotate import annotate_study
 from sweeper.dashboard import make_server
@@ -100,6 +101,12 @@ def plainly_served(filled):
     process = subprocess.Popen(
         [*command, "--port", str(port)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
+    until = time.monotonic() + PATIENCE_SECONDS
+    while time.monotonic() < until and process.poll() is None:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                break
+        time.sleep(0.2)
     yield f"http://127.0.0.1:{port}", filled.study.study_id
     process.terminate()
     process.wait()
@@ -107,9 +114,6 @@ def plainly_served(filled):
 
 def test_optuna_dashboard_alone_shows_it_too(browser, plainly_served) -> None:
     address, study_id = plainly_served
-    browser.open("about:blank")
-    # From a page of nobody's it may look whether the server answers yet; what it answers stays unread.
-    browser.wait_for(f"fetch('{address}/dashboard', {{mode: 'no-cors'}}).then(() => true, () => false)")
     for page in ("/dashboard/studies/{id}", "/dashboard/studies/{id}/trials?numbers=3"):
         browser.complaints.clear()
         browser.open(address + page.format(id=study_id))
