@@ -114,6 +114,7 @@ def plainly_served(filled):
 
 def test_optuna_dashboard_alone_shows_it_too(browser, plainly_served) -> None:
     address, study_id = plainly_served
+    browser.open("about:blank")  # the page before still asks a server that has ended
     for page in ("/dashboard/studies/{id}", "/dashboard/studies/{id}/trials?numbers=3"):
         browser.complaints.clear()
         browser.open(address + page.format(id=study_id))
