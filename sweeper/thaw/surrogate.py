@@ -167,13 +167,16 @@ class Surrogate:
         """Prior covariance (n, m) of two sets of rows, without noise."""
         value, drift, _, seed, start, site = self._variances
         scale = np.exp(self.theta[: self.d])
-        matern, _ = _matern(a.x / scale, b.x / scale)
-        nearer = np.minimum(a.v[:, None], b.v[None])
-        k = matern * (value + drift * nearer)
-        k += (a.run[:, None] == b.run[None]) * (seed * a.luck[:, None] + start * nearer)
-        k += (a.site[:, None] == b.site[None]) * site
+        k, _ = _matern(a.x / scale, b.x / scale)
+        nearer = np.minimum(a.v[:, None], b.v)
+        k *= drift * nearer + value
+        nearer *= start
+        nearer += seed * a.luck[:, None]
+        nearer *= a.run[:, None] == b.run
+        k += nearer
+        k += site * (a.site[:, None] == b.site)
         k += _mean_covariance(a.v, b.v)
-        return np.asarray(k)
+        return k
 
     def variance(self, at: Rows, *, own: bool) -> Array:
         """Prior variance (m,)."""
@@ -191,73 +194,93 @@ class Surrogate:
     ) -> tuple[float, Array]:
         d, n = self.d, len(y)
         blocks = _Blocks(rows) if blocks is None else blocks
-        nearer, place = blocks.nearer, blocks.place
         value, drift, noise, seed, start, site = self._variances
         x = rows.x / np.exp(self.theta[:d])
         matern, dmatern = _matern(x, x)
-        radial = drift * nearer
+        radial = drift * blocks.nearer
         radial += value
         k = matern * radial
         k += blocks.mean
-        k += seed * blocks.luck
-        k += start * blocks.same_nearer
-        k += site * place
+        k.reshape(-1)[blocks.pairs] += seed * blocks.luck + start * blocks.same_nearer + site
         k[np.diag_indices(n)] += noise + JITTER
-        # LAPACK itself: at this size, the wrappers' checks would cost as much as the factorisation.
-        chol, failed = dpotrf(k, lower=1, clean=0, overwrite_a=1)
+        # LAPACK itself: at this size, the wrappers' checks would cost as much as the factorisation. Seen from the
+        # other side, a symmetric matrix in rows is one in columns, which LAPACK takes without a copy.
+        chol, failed = dpotrf(k.T, lower=1, clean=0, overwrite_a=1)
         if failed:
             return UNTHINKABLE, np.zeros_like(self.theta)
         alpha, _ = dpotrs(chol, y, lower=1)
         log_determinant = float(np.log(np.diag(chol)).sum())
-        inverse, _ = dpotri(chol, lower=1)
-        # Only the lower triangle counts; off the diagonal it stands for both halves.
+        inverse = dpotri(chol, lower=1, overwrite_c=1)[0].T
+        # Only the upper triangle counts; off the diagonal it stands for both halves.
         w = np.outer(alpha, alpha)
         w -= inverse
         w *= blocks.halves
         off = (self.theta - self._mode) / self._width
         loss = 0.5 * float(y @ alpha) + log_determinant + 0.5 * float(off @ off)
         gradient = np.empty_like(self.theta)
-        p = w * dmatern
-        p *= radial
-        gradient[:d] = 0.5 * ((p.sum(1) + p.sum(0)) @ (x * x)) - np.einsum("ij,ij->j", x, p @ x)
-        wm = w * matern
+        dmatern *= w
+        dmatern *= radial
+        gradient[:d] = 0.5 * ((dmatern.sum(1) + dmatern.sum(0)) @ (x * x))
+        gradient[:d] -= np.einsum("ij,ij->j", x, dmatern @ x)
+        matern *= w
+        pairs = w.reshape(-1)[blocks.pairs]
         gradient[d:] = (
-            value * wm.sum(),
-            drift * _inner(wm, nearer),
+            value * matern.sum(),
+            drift * np.vdot(matern, blocks.nearer),
             noise * np.trace(w),
-            seed * _inner(w, blocks.luck),
-            start * _inner(w, blocks.same_nearer),
-            site * _inner(w, place),
+            seed * (pairs @ blocks.luck),
+            start * (pairs @ blocks.same_nearer),
+            site * pairs.sum(),
         )
         return loss, off / self._width - gradient
 
 
 class _Blocks:
-    """What the covariance of a set of rows is made of as far as no hyperparameter enters (n, n)."""
+    """What the covariance of a set of rows is made of as far as no hyperparameter enters (n, n).
+
+    Rows of one configuration are few: `pairs` are their places in the flattened matrix (p,), `luck` and
+    `same_nearer` what those of them have that belong to one run (p,).
+    """
 
     def __init__(self, rows: Rows) -> None:
         v = rows.v
-        self.nearer = np.minimum(v[:, None], v[None])
-        self.same = (rows.run[:, None] == rows.run[None]).astype(float)
-        self.place = (rows.site[:, None] == rows.site[None]).astype(float)
-        self.luck = self.same * rows.luck[:, None]
-        self.same_nearer = self.same * self.nearer
+        self.nearer = np.minimum(v[:, None], v)
         self.mean = _mean_covariance(v, v)
-        self.halves = 2 * np.tri(len(v)) - np.eye(len(v))
+        self.halves = 2 * np.tri(len(v)).T - np.eye(len(v))
+        self.pairs = np.flatnonzero(rows.site[:, None] == rows.site)
+        i, j = np.divmod(self.pairs, len(v))
+        same = (rows.run[i] == rows.run[j]).astype(float)
+        self.luck = same * rows.luck[i]
+        self.same_nearer = same * np.minimum(v[i], v[j])
 
 
 def _mean_covariance(a: Array, b: Array) -> Array:
     both = np.outer(a, b)
-    return np.asarray(MEAN_VARIANCE * (1 + both + both * both))
-
-
-def _inner(a: Array, b: Array) -> float:
-    return float(np.vdot(a, b))
+    k = both * both
+    k += both
+    k += 1.0
+    k *= MEAN_VARIANCE
+    return np.asarray(k)
 
 
 def _matern(a: Array, b: Array) -> tuple[Array, Array]:
-    """Matern-5/2 of scaled points, and its derivative by the squared coordinate distances (times two)."""
-    squared = (a * a).sum(1)[:, None] + (b * b).sum(1)[None] - 2 * a @ b.T
-    r = np.sqrt(5 * np.maximum(squared, 0.0))
-    decay = np.exp(-r)
-    return (1 + r + r * r / 3) * decay, (5 / 3) * (1 + r) * decay
+    """Matern-5/2 of scaled points, and its derivative by the squared coordinate distances (times two).
+
+    In place: at these sizes fresh memory for each term costs as much as the arithmetic.
+    """
+    r = a @ b.T
+    r *= -10.0
+    r += 5 * (a * a).sum(1)[:, None]
+    r += 5 * (b * b).sum(1)
+    np.maximum(r, 0.0, out=r)
+    np.sqrt(r, out=r)
+    decay = np.negative(r)
+    np.exp(decay, out=decay)
+    slope = r + 1
+    slope *= decay
+    r *= r
+    r *= decay
+    r /= 3
+    r += slope
+    slope *= 5 / 3
+    return r, slope
