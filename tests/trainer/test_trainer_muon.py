@@ -8,7 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from trainer.optimizers.muon import COEFFICIENTS, NUM_NEWTON_SCHULZ_STEPS, Muon, orthogonalise
+from trainer.optimizers import symmetric
+from trainer.optimizers.muon import (
+    COEFFICIENTS,
+    GRAM_ASPECT,
+    NUM_NEWTON_SCHULZ_STEPS,
+    Muon,
+    _iterate_on_gram,
+    orthogonalise,
+)
 
 
 def reference(matrix: torch.Tensor) -> torch.Tensor:
@@ -47,6 +55,29 @@ def test_the_error_on_a_layer_of_the_usual_size_is_small() -> None:
     assert error < 1e-4
 
 
+@pytest.mark.parametrize("decay", [1.0, 0.99, 0.9, 0.7])
+@pytest.mark.parametrize("shape", [(256, 512), (257, 1031), (512, 3136), (1030, 258)])
+def test_products_by_half_equal_whole_ones(shape, decay) -> None:
+    matrix = matrix_with_spectrum(7, *shape, decay)
+    wide = matrix.mT if shape[0] > shape[1] else matrix
+    assert symmetric.pays(wide, GRAM_ASPECT)
+    factor = symmetric.left_factor(wide, 1e-8, COEFFICIENTS, NUM_NEWTON_SCHULZ_STEPS)
+    plain = _iterate_on_gram(wide.double() / torch.linalg.vector_norm(wide.double()))
+    torch.testing.assert_close((factor @ wide).double(), plain, rtol=0, atol=1e-4)
+    whole = plain.mT if shape[0] > shape[1] else plain
+    torch.testing.assert_close(orthogonalise(matrix).double(), whole, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("shape", [(256, 600), (600, 256), (300, 300)])
+def test_a_step_taken_by_the_product_is_the_step(shape) -> None:
+    layer = nn.Linear(shape[1], shape[0], bias=False)
+    before = layer.weight.detach().clone()
+    layer.weight.grad = torch.randn(shape, generator=torch.Generator().manual_seed(5))
+    Muon(layer, learning_rate=0.05, betas=(0.9, 0.99), eps=1e-8).step()
+    expected = 0.05 * max(1.0, shape[0] / shape[1]) ** 0.5 * reference(layer.weight.grad)
+    torch.testing.assert_close((before - layer.weight).double(), expected, rtol=0, atol=1e-5)
+
+
 @pytest.mark.parametrize("shape", [(32, 200), (200, 32), (40, 40)])
 def test_singular_values_end_near_one(shape) -> None:
     matrix = torch.randn(shape, generator=torch.Generator().manual_seed(1))
@@ -57,6 +88,7 @@ def test_singular_values_end_near_one(shape) -> None:
 
 def test_a_zero_gradient_leaves_the_weights() -> None:
     assert torch.equal(orthogonalise(torch.zeros(4, 9)), torch.zeros(4, 9))
+    assert torch.equal(orthogonalise(torch.zeros(256, 512)), torch.zeros(256, 512))
 
 
 class Small(nn.Module):

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
+from trainer.optimizers import symmetric
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -35,10 +37,17 @@ def orthogonalise(matrix: torch.Tensor, eps: float | torch.Tensor = 1e-8) -> tor
     """
     tall = matrix.shape[-2] > matrix.shape[-1]
     wide = matrix.mT if tall else matrix
+    if symmetric.pays(wide, GRAM_ASPECT):
+        result = _left_factor(wide, eps) @ wide
+        return result.mT if tall else result
     wide = wide / (torch.linalg.vector_norm(wide, dim=(-2, -1), keepdim=True) + eps)
     by_gram = wide.shape[-1] >= GRAM_ASPECT * wide.shape[-2]
     result = _iterate_on_gram(wide) if by_gram else _iterate(wide)
     return result.mT if tall else result
+
+
+def _left_factor(wide: torch.Tensor, eps: float | torch.Tensor) -> torch.Tensor:
+    return symmetric.left_factor(wide, eps, COEFFICIENTS, NUM_NEWTON_SCHULZ_STEPS)
 
 
 def _iterate(matrix: torch.Tensor) -> torch.Tensor:
@@ -128,8 +137,15 @@ class Muon(torch.optim.Optimizer):
             momentum.lerp_(parameter.grad, 1 - beta)
             direction = torch.lerp(parameter.grad, momentum, beta).flatten(1)
             rows, columns = direction.shape
-            step = orthogonalise(direction, group["eps"]).mul_(max(1.0, rows / columns) ** 0.5)
-            parameter.sub_(step.view_as(parameter) * group["lr"])
+            size = group["lr"] * max(1.0, rows / columns) ** 0.5
+            wide = direction.mT if rows > columns else direction
+            if symmetric.pays(wide, GRAM_ASPECT) and parameter.is_contiguous():
+                # The product that makes the step takes it as well.
+                factor = _left_factor(wide, group["eps"]).mul_(-size)
+                pair = (direction, factor) if rows > columns else (factor, direction)
+                parameter.view(rows, columns).addmm_(*pair)
+            else:
+                parameter.sub_((orthogonalise(direction, group["eps"]) * size).view_as(parameter))
 
     def _step_others(self, parameters: list[nn.Parameter], group: dict[str, Any]) -> None:
         for parameter in parameters:
