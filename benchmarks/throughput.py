@@ -7,8 +7,9 @@
 
 Every measurement is a process of its own; the contenders of a row take turns, so that a drift of the machine hits all
 of them alike. Quote the ratios, not the absolutes. Results: a table on stdout, JSON in benchmarks/results/, one file
-for all runs of a day with the same output, row by row. How to install the rivals: benchmarks/README.md. What is
-missing is skipped with a line.
+for all runs of a day with the same output: what it has of a row is not measured again, so a row may be made in parts
+(--repeats 1, then --repeats 2 …). How to install the rivals: benchmarks/README.md. What is missing, bfloat16 on a
+processor without it included, is skipped with a line.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
+HAS_BF16 = "avx512_bf16" in Path("/proc/cpuinfo").read_text(encoding="utf-8")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,7 +124,7 @@ ROWS = (
             ),
             "one trial, one core",
         )
-        for work, setting in (("cartpole", CARTPOLE), ("atari", ATARI | BF16))
+        for work, setting in (("cartpole", CARTPOLE), ("atari", ATARI | (BF16 if HAS_BF16 else {})))
     ),
 )
 
@@ -169,7 +171,6 @@ def hardware() -> dict[str, Any]:
         ),
         platform.processor(),
     )
-    bf16 = "avx512_bf16" in Path("/proc/cpuinfo").read_text()
     import torch
 
     commit = subprocess.run(
@@ -179,21 +180,31 @@ def hardware() -> dict[str, Any]:
         "commit": commit,
         "cpu": model,
         "cores": os.cpu_count(),
-        "bf16": bf16,
+        "bf16": HAS_BF16,
         "torch": torch.__version__,
         "python": platform.python_version(),
     }
 
 
-def run_row(row: Row, repeats: int, seconds: float, rivals_python: str) -> dict[str, Any]:
-    """All contenders in turn, `repeats` times."""
-    figures: dict[str, list[float]] = {contender.name: [] for contender in row.contenders}
-    profiles: dict[str, Any] = {}
-    for _ in range(repeats):
+def run_row(
+    row: Row, repeats: int, seconds: float, rivals_python: str, earlier: dict[str, Any]
+) -> dict[str, Any]:
+    """All contenders in turn until each has `repeats` figures, those of earlier runs included."""
+    figures = {c.name: list(earlier.get(c.name, {}).get("values", ())) for c in row.contenders}
+    profiles = {name: known["microseconds_per_step"] for name, known in earlier.items()}
+    skipped = set()
+    for number in range(repeats):
         for contender in row.contenders:
+            if len(figures[contender.name]) > number or contender.name in skipped:
+                continue
+            if not HAS_BF16 and (row.setting | contender.changes)["precision"] == "bfloat16":
+                print(f"  {contender.name}: skipped (no bfloat16 here)", file=sys.stderr, flush=True)
+                skipped.add(contender.name)
+                continue
             answer = measure(contender, row.setting | {"seconds": seconds}, rivals_python)
             if isinstance(answer, str):
                 print(f"  {contender.name}: skipped ({answer})", file=sys.stderr, flush=True)
+                skipped.add(contender.name)
                 continue
             figures[contender.name].append(answer["steps_per_second"])
             profiles[contender.name] = answer["microseconds_per_step"]
@@ -209,6 +220,7 @@ def run_row(row: Row, repeats: int, seconds: float, rivals_python: str) -> dict[
             "median": statistics.median(values),
             "min": min(values),
             "max": max(values),
+            "values": values,
             "ratio": statistics.median(values) / base if base else None,
             "microseconds_per_step": profiles[name],
         }
@@ -222,7 +234,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--only", default="", help="rows whose name contains this")
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--repeats", type=int, default=3, help="figures of each contender in the result")
     parser.add_argument(
         "--seconds", type=float, default=15.0, help="measured time per run, after the warm-up"
     )
@@ -242,10 +254,17 @@ def main() -> None:
     for row in ROWS:
         if arguments.only not in row.name:
             continue
+        earlier = results["rows"].get(row.name, {})
         results["rows"][row.name] = {
-            "repeats": arguments.repeats,
             "seconds": arguments.seconds,
-            "contenders": run_row(row, arguments.repeats, arguments.seconds, arguments.rivals_python),
+            "commits": sorted({*earlier.get("commits", ()), results["hardware"]["commit"]}),
+            "contenders": run_row(
+                row,
+                arguments.repeats,
+                arguments.seconds,
+                arguments.rivals_python,
+                earlier.get("contenders", {}),
+            ),
         }
         arguments.output.parent.mkdir(parents=True, exist_ok=True)
         arguments.output.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
