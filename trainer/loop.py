@@ -356,5 +356,5 @@ def _host_memory_error() -> MemoryExhaustedError:
     return MemoryExhaustedError(
         "The machine has run out of memory.",
         on_device=False,
-        remedy="Lower train.batch_size, train.max_minibatch_size or vec.num_envs, or fewer trials at once.",
+        remedy="Lower train.batch_size, train.max_minibatch_size or vec.num_envs, or run fewer trials at once.",
     )

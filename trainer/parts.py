@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import psutil
 import torch
 
 from trainer.acceleration import borrow_engine, choose_paths, give_engine_back
 from trainer.cuda.engine import Engine, Hyperparameters, Memory
+from trainer.cuda.memory import buffer_bytes
+from trainer.errors import MemoryExhaustedError
 from trainer.optimizers import make_optimizer
 from trainer.policies import make_compute, make_distribution, make_policy
 from trainer.ppo.buffer import RolloutBuffer
@@ -81,6 +85,7 @@ def make_parts(
     Raises:
         ConfigError: a policy that cannot be made.
         torch.OutOfMemoryError: the device cannot hold them.
+        MemoryExhaustedError: the host cannot.
     """
     settings = config.train
     horizon, batch_size = _whole_number(settings.bptt_horizon), _whole_number(settings.batch_size)
@@ -139,26 +144,45 @@ def _make_memory(
     settings = config.train
     distribution = make_distribution(vector.action_layout)
     hyperparameters = hyperparameters_of(settings)
+    allocate = partial(
+        RolloutBuffer.allocate,
+        horizon,
+        rounds * vector.num_agents,
+        vector.observation_layout,
+        distribution,
+        offload=settings.cpu_offload,
+        channels_last=device.type == "cpu" and getattr(agent.body, "prefers_channels_last", False),
+    )
+    state = agent.initial_state(1, device)
+    if device.type == "cpu":
+        refuse_what_does_not_fit(sum(buffer_bytes(allocate(state, torch.device("meta")))))
     return Memory(
         agent=agent,
         compute=make_compute(agent, settings.precision),
         distribution=distribution,
         optimizer=make_optimizer(config, agent),
-        buffer=RolloutBuffer.allocate(
-            horizon,
-            rounds * vector.num_agents,
-            vector.observation_layout,
-            distribution,
-            agent.initial_state(1, device),
-            device,
-            offload=settings.cpu_offload,
-            channels_last=device.type == "cpu" and getattr(agent.body, "prefers_channels_last", False),
-        ),
+        buffer=allocate(state, device),
         coefficients=Coefficients(
             *(torch.tensor(value, device=device) for value in hyperparameters.coefficients)
         ),
         generator=torch.Generator(device).manual_seed(settings.seed),
     )
+
+
+def refuse_what_does_not_fit(wanted_bytes: int) -> None:
+    """A batch that the host cannot hold: Linux promises any memory and kills whoever uses it.
+
+    Raises:
+        MemoryExhaustedError: less than that is free.
+    """
+    free = psutil.virtual_memory().available
+    if wanted_bytes > free:
+        gibibytes, free_gibibytes = (f"{amount / 2**30:.1f}" for amount in (wanted_bytes, free))
+        raise MemoryExhaustedError(
+            f"The machine has run out of memory: one batch takes {gibibytes} GiB, and {free_gibibytes} GiB are free.",
+            on_device=False,
+            remedy="Lower train.batch_size, train.bptt_horizon or vec.num_envs, or run fewer trials at once.",
+        )
 
 
 def hyperparameters_of(settings: TrainSection) -> Hyperparameters:

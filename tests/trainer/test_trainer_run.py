@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -256,6 +255,16 @@ def test_running_out_of_memory_says_what_to_lower(corridor_config, make_corridor
     assert caught.value.failure_kind is kind
 
 
+def test_a_batch_that_no_machine_holds_is_refused_before_it_is_touched(
+    corridor_config, make_corridor
+) -> None:
+    """Memory that is promised and not there kills the process, which can then say nothing."""
+    settings = {"train.bptt_horizon": 2**40, "train.batch_size": 2**42, "train.minibatch_size": 2**40}
+    with pytest.raises(MemoryExhaustedError, match=r"one batch takes [0-9.]+ GiB, and .* free") as caught:
+        train(corridor_config.override(settings | {"train.total_timesteps": 2**42}), vector=make_corridor())
+    assert caught.value.failure_kind is FailureKind.OUT_OF_MEMORY
+
+
 def test_other_faults_keep_their_traceback(corridor_config, make_corridor) -> None:
     class Broken(make_corridor):
         def send(self, actions) -> None:
@@ -269,7 +278,7 @@ def test_an_environment_without_agents_is_a_fault(corridor_config, make_corridor
     class Empty(make_corridor):
         def recv(self):
             batch = super().recv()
-            self.current = replace(batch, live=torch.zeros_like(batch.live))
+            self.current = batch._replace(live=torch.zeros_like(batch.live))
             return self.current
 
     with pytest.raises(EnvironmentFault, match="absent"):
