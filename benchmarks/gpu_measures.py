@@ -36,13 +36,19 @@ class Bench:
     Attributes:
         device: to measure on.
         tiny: toy sizes, to prove the code.
+        ends_at: when this section is ended, by `time.monotonic`.
     """
 
     device: torch.device
     tiny: bool
+    ends_at: float
 
     def size(self, real: int, toy: int) -> int:
         return toy if self.tiny else real
+
+    def seconds_left(self) -> float:
+        """Until the section is ended."""
+        return self.ends_at - time.monotonic()
 
 
 def describe_machine(device: torch.device) -> dict[str, Any]:
@@ -196,6 +202,21 @@ def timed_run(
             if name.startswith("seconds/")
         },
     }
+
+
+def output_of(command: list[str], timeout_seconds: float) -> tuple[list[str], int | None]:
+    """The lines that a command has printed, and its exit status; none where it was ended for taking too long."""
+    with subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
+        try:
+            output, _ = process.communicate(timeout=max(1.0, timeout_seconds))
+            status: int | None = process.returncode
+        except subprocess.TimeoutExpired:
+            process.kill()
+            output, _ = process.communicate()
+            status = None
+    return output.strip().splitlines(), status
 
 
 def child(section: str, arguments: dict[str, Any]) -> subprocess.Popen[str]:

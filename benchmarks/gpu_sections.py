@@ -1,8 +1,10 @@
-"""The sections of `benchmarks.gpu`, in the order in which they run."""
+"""The sections of `benchmarks.gpu`, in the order in which they run.
+
+A section yields its figures one by one, so that one that is ended for taking too long keeps those it has.
+"""
 
 from __future__ import annotations
 
-import subprocess
 import sys
 import time
 from dataclasses import dataclass
@@ -11,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from benchmarks.gpu_measures import (
-    ROOT,
     Bench,
     answer_of,
     child,
     ocean_config,
+    output_of,
     replayable,
     seconds_per_call,
     timed_run,
@@ -23,57 +25,48 @@ from benchmarks.gpu_measures import (
 from benchmarks.gpu_trials import atari, lone_trial, side_by_side, sweep, threaded_trials
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
-
-CORRECTNESS_SECONDS = 150
-"""Of the tests that need a device. A hang there must leave time for the figures."""
+    Figures = Iterator[tuple[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A part of the results, with the time that it may take."""
+    """A part of the results, measured by a process of its own.
+
+    Attributes:
+        name: of the section.
+        seconds: that it may take, and what the ones before have left over besides; then it is ended.
+        run: gives its figures with their names.
+    """
 
     name: str
-    needs_seconds: float
-    run: Callable[[Bench], dict[str, Any]]
+    seconds: float
+    run: Callable[[Bench], Figures]
 
 
-def correctness(bench: Bench) -> dict[str, Any]:
+def correctness(bench: Bench) -> Figures:
     """The tests that need the device; everything after is worth nothing if they fail."""
     # Not every warning of every version that a device's machine may have is an error there.
     command = [sys.executable, "-m", "pytest", "-m", "gpu", "-q", "-p", "no:cacheprovider", "-W", "default"]
     targets = ["tests/trainer/cuda"] if bench.tiny else ["tests/trainer/cuda", "tests/golden"]
-    try:
-        result = subprocess.run(
-            [*command, "--durations=8", *targets],
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=CORRECTNESS_SECONDS,
-        )
-    except subprocess.TimeoutExpired as late:
-        output = late.stdout or b""
-        told = output.decode(errors="replace") if isinstance(output, bytes) else output
-        return {"failed": f"not through after {CORRECTNESS_SECONDS} s", "tail": told.splitlines()[-60:]}
-    found: dict[str, Any] = {
-        "exit_status": result.returncode,
-        "tail": result.stdout.strip().splitlines()[-60:],
-    }
+    told, status = output_of([*command, "--durations=8", *targets], bench.seconds_left() - 3)
+    yield "exit_status", status
+    yield "tail", told[-60:]
+    if status is None:
+        yield "failed", "not through in the time that it had"
     # pytest says 5 where it found nothing to run, which is what a CPU has.
-    if result.returncode != 0 and bench.device.type == "cuda":
-        found["failed"] = f"pytest ended with status {result.returncode}"
-    return found
+    elif status != 0 and bench.device.type == "cuda":
+        yield "failed", f"pytest ended with status {status}"
 
 
-def ceilings(bench: Bench) -> dict[str, Any]:
+def ceilings(bench: Bench) -> Figures:
     """What the device does at most: bytes moved, matrix products, launches within a graph."""
     device = bench.device
     numbers = torch.rand(bench.size(1 << 30, 1 << 16), device=device)
     target = torch.empty_like(numbers)
     copy = seconds_per_call(device, lambda: target.copy_(numbers))
-    found: dict[str, Any] = {"copy_gigabytes_per_second": 2 * numbers.nbytes / copy / 1e9}
+    yield "copy_gigabytes_per_second", 2 * numbers.nbytes / copy / 1e9
     side = bench.size(8192, 64)
     for name, dtype, precision in (
         ("float32", torch.float32, "highest"),
@@ -83,7 +76,7 @@ def ceilings(bench: Bench) -> dict[str, Any]:
         matrix = torch.randn(side, side, device=device).to(dtype)
         torch.set_float32_matmul_precision(precision)
         taken = seconds_per_call(device, lambda matrix=matrix: matrix @ matrix, calls=5, repeats=3)
-        found[f"{name}_teraflops"] = 2 * side**3 / taken / 1e12
+        yield f"{name}_teraflops", 2 * side**3 / taken / 1e12
     torch.set_float32_matmul_precision("highest")
     small, launches = torch.zeros(1024, device=device), 1000
 
@@ -92,18 +85,16 @@ def ceilings(bench: Bench) -> dict[str, Any]:
             small.add_(1.0)
 
     taken = seconds_per_call(device, replayable(device, many), calls=3)
-    found["microseconds_per_launch_in_a_graph"] = taken / launches * 1e6
+    yield "microseconds_per_launch_in_a_graph", taken / launches * 1e6
     taken = seconds_per_call(device, many, calls=3)
-    found["microseconds_per_launch_step_by_step"] = taken / launches * 1e6
-    return found
+    yield "microseconds_per_launch_step_by_step", taken / launches * 1e6
 
 
-def environments(bench: Bench) -> dict[str, Any]:
+def environments(bench: Bench) -> Figures:
     """Our environments without a policy, restarts and observations included, at several batch sizes."""
     from trainer.envs.ocean.batch import EVERYBODY
     from trainer.envs.ocean.recipe import OceanRecipe
 
-    found: dict[str, Any] = {}
     for name in ("breakout", "cartpole"):
         for num_envs in (1 << 8,) if bench.tiny else (1 << 14, 1 << 16, 1 << 18, 1 << 20):
             env = OceanRecipe(name, {}).make_batch(num_envs, bench.device)
@@ -130,16 +121,16 @@ def environments(bench: Bench) -> dict[str, Any]:
                     setattr(env, state, kept)
 
             taken = seconds_per_call(bench.device, replayable(bench.device, play), calls=4, repeats=5)
-            found[f"{name} x {num_envs}"] = {
+            figures = {
                 "steps_per_second": 8 * num_envs / taken,
                 "microseconds_per_step_of_all": taken / 8 * 1e6,
                 "observation_gigabytes_per_second": 8 * seen.nbytes / taken / 1e9,
             }
+            yield f"{name} x {num_envs}", figures
             del env, actions, static, seen
-    return found
 
 
-def learning(bench: Bench) -> dict[str, Any]:
+def learning(bench: Bench) -> Figures:
     """Ocean with learning, MLP 128 and LSTM 128."""
     found: dict[str, Any] = {}
     for env_name in ("breakout", "cartpole"):
@@ -151,7 +142,8 @@ def learning(bench: Bench) -> dict[str, Any]:
                     horizon=bench.size(64, 8),
                 )  # fmt: skip
                 name = f"{env_name}, {'LSTM' if lstm else 'MLP'} 128, {num_envs} environments"
-                found[name] = timed_run(config, at_most_seconds=3.0)
+                found[name] = timed_run(config, at_most_seconds=2.5)
+                yield name, found[name]
     best = max((name for name in found if "LSTM" in name), key=lambda name: found[name]["steps_per_second"])
     lstm_envs = int(best.split(", ")[2].split()[0])
     for name, changes in {
@@ -164,32 +156,32 @@ def learning(bench: Bench) -> dict[str, Any]:
             "breakout", bench.device, num_envs=lstm_envs, lstm=True, epochs=bench.size(24, 4),
             horizon=bench.size(64, 8), **changes,
         )  # fmt: skip
-        found[f"breakout, LSTM 128, {lstm_envs} environments, {name}"] = timed_run(
-            config, at_most_seconds=3.0
+        yield (
+            f"breakout, LSTM 128, {lstm_envs} environments, {name}",
+            timed_run(config, at_most_seconds=2.5),
         )
-    return found
 
 
-def warm_trials(bench: Bench) -> dict[str, Any]:
+def warm_trials(bench: Bench) -> Figures:
     """Two trials of one worker: what the second saves."""
-    runs = []
-    for seed, rate in ((1, 1e-3), (2, 3e-3)):
+    for number, rate in enumerate((1e-3, 3e-3)):
         config = ocean_config(
             "cartpole", bench.device, num_envs=bench.size(1024, 8), epochs=bench.size(10, 4),
-            horizon=bench.size(64, 8), seed=seed, learning_rate=rate, adam_beta1=0.8 + seed / 20,
+            horizon=bench.size(64, 8), seed=1 + number, learning_rate=rate, adam_beta1=0.85 + number / 20,
         )  # fmt: skip
-        runs.append(timed_run(config))
-    keys = ("whole_seconds", "capture_seconds", "steps_per_second")
-    return {f"trial {number}": {key: run[key] for key in keys} for number, run in enumerate(runs)}
+        run = timed_run(config)
+        keys = ("whole_seconds", "capture_seconds", "steps_per_second", "steps")
+        yield f"trial {number}", {key: run[key] for key in keys}
 
 
-def advantage(bench: Bench) -> dict[str, Any]:
+def advantage(bench: Bench) -> Figures:
     """The doubling scan against the Triton kernel."""
     from trainer.cuda.advantage import advantages_by_kernel, advantages_by_scan, choose_advantages
     from trainer.ppo.advantage import Transitions
 
     device = bench.device
-    found: dict[str, Any] = {"chosen": choose_advantages(device)[1]}
+    chosen = choose_advantages(device)[1]
+    yield "chosen", chosen
     one = torch.full((), 0.9, device=device)
     settings = {"gamma": one, "gae_lambda": one, "rho_clip": one, "c_clip": one}
     for segments in (8, 64) if bench.tiny else (32, 128, 1024, 4096, 32768):
@@ -197,35 +189,35 @@ def advantage(bench: Bench) -> dict[str, Any]:
         cut = torch.rand(64, segments, device=device) < 0.05
         transitions = Transitions(numbers[0], numbers[1], cut, torch.ones_like(cut))
         ways = {"scan": advantages_by_scan}
-        if "kernel" in found["chosen"]:
+        if "kernel" in chosen:
             ways["kernel"] = advantages_by_kernel
         for name, way in ways.items():
 
             def call(way: Any = way, transitions: Any = transitions, numbers: Any = numbers) -> None:
                 way(transitions, numbers[2], numbers[3], **settings)
 
-            found[f"{name}, 64 x {segments}, microseconds"] = (
-                seconds_per_call(device, replayable(device, call)) * 1e6
+            yield (
+                f"{name}, 64 x {segments}, microseconds",
+                seconds_per_call(device, replayable(device, call)) * 1e6,
             )
-    return found
 
 
-def offload(bench: Bench) -> dict[str, Any]:
+def offload(bench: Bench) -> Figures:
     """What cpu_offload takes off the device, and what running out of memory looks like.
 
     In processes of their own: what earlier runs keep for later ones would be counted here.
     """
     num_envs, horizon = bench.size(2048, 8), bench.size(64, 8)
-    found: dict[str, Any] = {}
     sizes = {"device": str(bench.device), "num_envs": num_envs, "horizon": horizon}
+    peaks = []
     for is_on in (False, True):
-        found[f"cpu_offload = {is_on}"] = answer_of(child("offload", sizes | {"is_on": is_on}), 60)
-    found["observation_buffer_bytes"] = num_envs * horizon * 4 * 4 * 100
+        run = answer_of(child("offload", sizes | {"is_on": is_on}), bench.seconds_left())
+        yield f"cpu_offload = {is_on}", run
+        peaks.append(run["peak_memory_bytes"])
+    yield "observation_buffer_bytes", num_envs * horizon * 4 * 4 * 100
     if bench.device.type == "cuda":
-        peaks = [found[f"cpu_offload = {is_on}"]["peak_memory_bytes"] for is_on in (False, True)]
-        found["bytes saved"] = peaks[0] - peaks[1]
-        found |= answer_of(child("shortage", {"device": str(bench.device)}), 60)
-    return found
+        yield "bytes_saved", peaks[0] - peaks[1]
+        yield from answer_of(child("shortage", {"device": str(bench.device)}), bench.seconds_left()).items()
 
 
 def offloaded_run(
@@ -259,12 +251,11 @@ def shortage(*, device: str, timed_run: Callable[..., Any]) -> dict[str, Any]:
     return found
 
 
-def profile(bench: Bench) -> dict[str, Any]:
+def profile(bench: Bench) -> Figures:
     """Where the time of an epoch goes, and what the launches and bytes alone would take."""
     from torch.profiler import ProfilerActivity
     from torch.profiler import profile as profiler
 
-    found: dict[str, Any] = {}
     activity = ProfilerActivity.CUDA if bench.device.type == "cuda" else ProfilerActivity.CPU
     for lstm in (False, True):
         num_envs, horizon, epochs = bench.size(8192, 8), bench.size(64, 8), 8
@@ -290,7 +281,7 @@ def profile(bench: Bench) -> dict[str, Any]:
             key=lambda row: -row["milliseconds"],
         )
         steps = num_envs * horizon * epochs
-        found["LSTM 128" if lstm else "MLP 128"] = {
+        figures = {
             "launches_per_epoch": sum(row["calls"] for row in rows) / epochs,
             "kernel_milliseconds_per_epoch": sum(row["milliseconds"] for row in rows) / epochs,
             "wall_milliseconds_per_epoch": wall * 1000 / epochs,
@@ -299,22 +290,23 @@ def profile(bench: Bench) -> dict[str, Any]:
             "floor_bytes_per_epoch": steps / epochs * 400 * 4 * 8,
             "top": rows[:20],
         }
-    return found
+        yield "LSTM 128" if lstm else "MLP 128", figures
 
 
 SECTIONS = (
-    Section("correctness", 100, correctness),
-    Section("ceilings", 10, ceilings),
-    Section("learning", 60, learning),
-    Section("environments", 15, environments),
-    Section("advantage", 8, advantage),
-    Section("warm_trials", 8, warm_trials),
-    Section("profile", 20, profile),
-    Section("side_by_side", 60, side_by_side),
-    Section("atari", 90, atari),
-    Section("offload", 40, offload),
-    Section("sweep", 100, sweep),
+    Section("correctness", 130, correctness),
+    Section("ceilings", 12, ceilings),
+    Section("learning", 75, learning),
+    Section("environments", 20, environments),
+    Section("advantage", 12, advantage),
+    Section("warm_trials", 12, warm_trials),
+    Section("profile", 25, profile),
+    Section("side_by_side", 50, side_by_side),
+    Section("atari", 40, atari),
+    Section("offload", 30, offload),
+    Section("sweep", 60, sweep),
 )
+"""What matters most comes first; the seconds add up to less than eight minutes."""
 
 CHILDREN: dict[str, Callable[..., dict[str, Any]]] = {
     "lone": lone_trial,

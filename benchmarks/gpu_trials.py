@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 import tempfile
 import time
@@ -10,35 +9,44 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from benchmarks.gpu_measures import ROOT, Bench, UsageSampler, answer_of, child, ocean_config, timed_run
+from benchmarks.gpu_measures import (
+    ROOT,
+    Bench,
+    UsageSampler,
+    answer_of,
+    child,
+    ocean_config,
+    output_of,
+    timed_run,
+)
 from trainer.config import load_config_file
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+
+    Figures = Iterator[tuple[str, Any]]
 
 
-def side_by_side(bench: Bench) -> dict[str, Any]:
+def side_by_side(bench: Bench) -> Figures:
     """Trials that share the device: one, four in processes, four in threads with a stream each."""
     arguments = {
         "device": str(bench.device),
         "num_envs": bench.size(1024, 8),
         "epochs": bench.size(400, 4),
         "horizon": bench.size(64, 8),
-        "seconds": bench.size(8, 1),
+        "seconds": bench.size(6, 1),
     }
-    one = answer_of(child("lone", arguments), 90)
+    alone = answer_of(child("lone", arguments), bench.seconds_left())["steps_per_second"]
+    yield "one", alone
     four = [child("lone", arguments) for _ in range(4)]
-    together = [answer_of(process, 120) for process in four]
-    threads = answer_of(child("threads", arguments | {"number": 4}), 120)
-    alone = one["steps_per_second"]
-    by_processes = sum(answer["steps_per_second"] for answer in together)
-    return {
-        "one": alone,
-        "four processes, sum": by_processes,
-        "four processes, ratio": by_processes / alone,
-        "four threads, sum": threads["steps_per_second"],
-        "four threads, ratio": threads["steps_per_second"] / alone,
-    }
+    by_processes = sum(answer_of(process, bench.seconds_left())["steps_per_second"] for process in four)
+    yield "four processes, sum", by_processes
+    yield "four processes, ratio", by_processes / alone
+    by_threads = answer_of(child("threads", arguments | {"number": 4}), bench.seconds_left())[
+        "steps_per_second"
+    ]
+    yield "four threads, sum", by_threads
+    yield "four threads, ratio", by_threads / alone
 
 
 def lone_trial(
@@ -120,11 +128,10 @@ def threaded_trials(
     return {"steps_per_second": sum(rates)}
 
 
-def atari(bench: Bench) -> dict[str, Any]:
+def atari(bench: Bench) -> Figures:
     """Breakout on the host's cores with the policy on the device, against the environments alone."""
     from trainer.vector import make_vector
 
-    found: dict[str, Any] = {}
     for num_envs in (4,) if bench.tiny else (128,):
         changes = {
             "vec.num_envs": num_envs,
@@ -158,20 +165,20 @@ def atari(bench: Bench) -> dict[str, Any]:
         finally:
             vector.close()
         run = timed_run(config, at_most_seconds=bench.size(10, 1), warm_epochs=2)
-        found[f"breakout x {num_envs}"] = run | {
+        figures = run | {
             "environments_alone_per_second": environment_rate,
             "share_of_environments_alone": run["steps_per_second"] / environment_rate,
         }
-    return found
+        yield f"breakout x {num_envs}", figures
 
 
-def sweep(bench: Bench) -> dict[str, Any]:
+def sweep(bench: Bench) -> Figures:
     """A sweep of our own environment from the command line to its end."""
     number = bench.size(32, 2)
     settings = {
         "train.device": str(bench.device).partition(":")[0],
         "train.torch-deterministic": False,
-        "train.total_timesteps": bench.size(20_000_000, 4096),
+        "train.total_timesteps": bench.size(10_000_000, 4096),
         "vec.num_envs": bench.size(2048, 8),
         "train.bptt_horizon": bench.size(64, 8),
         "train.minibatch_size": bench.size(32768, 64),
@@ -187,14 +194,15 @@ def sweep(bench: Bench) -> dict[str, Any]:
             *(word for key, value in settings.items() for word in (f"--{key}", str(value))),
         ]  # fmt: skip
         began = time.perf_counter()
-        result = subprocess.run(
-            command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=bench.size(150, 300)
-        )
+        told, status = output_of(command, bench.seconds_left() - 3)
         wall = time.perf_counter() - began
-    return {
-        "trials": number,
-        "exit_status": result.returncode,
-        "wall_seconds": wall,
-        "device_busy_percent": usage.mean(),
-        "tail": (result.stdout + result.stderr).strip().splitlines()[-12:],
-    }
+    yield "trials", number
+    yield "exit_status", status
+    yield "wall_seconds", wall
+    yield "device_busy_percent", usage.mean()
+    yield "tail", told[-12:]
+    if status != 0:
+        yield (
+            "failed",
+            "not through in the time that it had" if status is None else f"it ended with status {status}",
+        )
