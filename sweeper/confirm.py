@@ -63,18 +63,12 @@ def leaders_of(study: StoredStudy, top: int) -> list[Trial]:
     Raises:
         SweepError: no trial is complete yet.
     """
-    sign = sign_of(study)
     complete = [
         trial for trial in study.trials() if trial.state is TrialState.COMPLETE and trial.score is not None
     ]
     if not complete:
         raise SweepError(f"Study {study.name!r} has no complete trial yet, so there is nothing to confirm.")
-    return sorted(complete, key=lambda trial: (-sign * (trial.score or 0.0), trial.number))[:top]
-
-
-def sign_of(study: StoredStudy) -> int:
-    """1 when more is better, -1 when less is."""
-    return -1 if study.spec.goals[0] == "minimize" else 1
+    return sorted(complete, key=lambda trial: (-study.spec.sign * (trial.score or 0.0), trial.number))[:top]
 
 
 def confirm_study(
@@ -119,7 +113,7 @@ def confirm_study(
                 launcher.close()
     finally:
         ledger.close()
-    return read_repeats(study.attributes(), sign=sign_of(study))
+    return read_repeats(study.attributes(), sign=study.spec.sign)
 
 
 class _Confirmation:

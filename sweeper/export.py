@@ -89,7 +89,7 @@ def confirmed_leader(study: StoredStudy) -> Trial:
     Raises:
         SweepError: nothing has been confirmed yet.
     """
-    repeats = read_repeats(study.attributes(), sign=-1 if study.spec.goals[0] == "minimize" else 1)
+    repeats = read_repeats(study.attributes(), sign=study.spec.sign)
     if not repeats:
         raise SweepError(
             f"No trial of study {study.name!r} has been trained again with fresh seeds.",
@@ -105,10 +105,9 @@ def pareto_trials(study: StoredStudy) -> tuple[Trial, ...]:
         SweepError: no trial is complete yet.
     """
     choose_trial(study)
-    sign = -1 if study.spec.goals[0] == "minimize" else 1
     by_steps = study.spec.settings.get("sweep.cost") == "agent_steps"
     complete = [t for t in study.trials() if t.state is TrialState.COMPLETE and t.score is not None]
-    return pareto_front(complete, sign=sign, by_steps=by_steps)
+    return pareto_front(complete, sign=study.spec.sign, by_steps=by_steps)
 
 
 def pareto_front(trials: Sequence[Trial], *, sign: int = 1, by_steps: bool = False) -> tuple[Trial, ...]:
@@ -295,7 +294,7 @@ def _origin(facts: Mapping[str, object], study_facts: Mapping[str, object], pack
 
 def _confirmation(study: StoredStudy, trial: Trial) -> list[str]:
     """What fresh seeds have said about a trial, and about the next if it leads."""
-    repeats = read_repeats(study.attributes(), sign=-1 if study.spec.goals[0] == "minimize" else 1)
+    repeats = read_repeats(study.attributes(), sign=study.spec.sign)
     lines = [
         f"trained again with {len(repeat.scores)} fresh seeds: mean {format_number(repeat.mean, 6)}, 95 % interval "
         f"{format_number(repeat.interval[0], 6)} to {format_number(repeat.interval[1], 6)}"
@@ -312,7 +311,7 @@ def _header(study: StoredStudy, trial: Trial) -> tuple[str, ...]:
     lines = [
         f"puffer-sweep: trial {trial.number} of the study {study.name}",
         (
-            f"{study.spec.metric} {format_number(trial.score, 6)} ({study.spec.goals[0]}), "
+            f"{study.spec.metric} {format_number(trial.score, 6)} ({study.spec.goal}), "
             f"{format_seconds(trial.cost_seconds)}, {trial.agent_steps:,} agent steps"
         ),
     ]

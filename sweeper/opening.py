@@ -78,6 +78,7 @@ def open_session(
     session.quota.seen(ledger.trials())
     elapsed = study.elapsed_seconds
     deadline = None if budget.max_seconds is None else sweep.clock.now() + budget.max_seconds - elapsed
+    ledger.describe({"deadline": deadline})
     sweep.listener.on_sweep_started(
         SweepStart(
             study_name=study.name,
@@ -103,7 +104,7 @@ def outcome_of(ledger: Ledger, reason: EndReason, elapsed_seconds: float) -> Swe
     trials, study = ledger.trials(), ledger.study
     return SweepOutcome(
         reason=reason,
-        best=best_of(trials, study.spec.goals[0]),
+        best=best_of(trials, study.spec.goal),
         counts=dict(Counter(trial.state for trial in trials)),
         study_name=study.name,
         artifacts_folder=study.folder,

@@ -98,6 +98,14 @@ class Trial:
     failure_message: str = ""
     attributes: Mapping[str, object] = field(default_factory=dict)
 
+    @property
+    def steps_per_second(self) -> float | None:
+        """Agent steps per second of training: as noted at its end, before that over all of its time."""
+        noted = self.attributes.get("steps_per_second")
+        if isinstance(noted, int | float):
+            return float(noted)
+        return self.agent_steps / self.cost_seconds if self.agent_steps and self.cost_seconds else None
+
 
 @dataclass(frozen=True, slots=True)
 class Suggestion:

@@ -159,9 +159,10 @@ class Session:
         trial = self.ledger.add(
             start.values,
             distributions=self.space.distributions(),
-            describe=lambda number: describe_trial(
-                start.source, self.config.sweep.seed, number, num_threads, self.clock.now()
-            ),
+            describe=lambda number: {
+                **describe_trial(start.source, self.config.sweep.seed, number, num_threads, self.clock.now()),
+                "device": config.train.device,
+            },
             total_agent_steps=config.train.total_timesteps,
         )
         self._launch(trial, config, start.pause_at_steps, None)

@@ -8,6 +8,13 @@ import click
 
 from sweeper.cli.options import json_option, open_for_reading, storage_option
 
+_COLUMNS = {"study": 0, "environment": 56, "trials": 30, "best": 20, "training": 72, "last change": 44}
+"""Each column and the narrowest terminal in which it is shown."""
+
+_NUMBERS = ("trials", "best", "training")
+_WIDE, _MEDIUM = 96, 60
+_PIPE_WIDTH = 1000
+
 
 @click.command("list")
 @storage_option
@@ -33,27 +40,32 @@ def command(storage: str, *, as_json: bool) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=None, padding=(0, 3, 0, 0), header_style="dim", pad_edge=False)
-    for title, justify in (
-        ("study", "left"),
-        ("environment", "left"),
-        ("trials", "right"),
-        ("best", "right"),
-        ("training", "right"),
-        ("last change", "left"),
-        ("", "left"),
-    ):
-        table.add_column(title, justify="right" if justify == "right" else "left", overflow="fold")
+    console = Console(highlight=False)
+    if not console.is_terminal:  # in a pipe or a file nothing need fit
+        console = Console(highlight=False, width=_PIPE_WIDTH)
+    width = console.width
+    columns = [name for name, least in _COLUMNS.items() if width >= least]
+    table = Table(
+        box=None,
+        padding=(0, 3 if width >= _WIDE else 2 if width >= _MEDIUM else 1, 0, 0),
+        header_style="dim",
+        pad_edge=False,
+    )
+    for name in columns:
+        is_name = name in ("study", "environment")
+        table.add_column(
+            name, justify="right" if name in _NUMBERS else "left", overflow="ellipsis", no_wrap=not is_name
+        )
     for info in infos:
         budget = f" of {info.max_runs}" if info.max_runs is not None else ""
         running = info.lock is not None and info.lock.alive
-        table.add_row(
-            Text(info.name, style="bold"),
-            Text(info.environment),
-            f"{sum(info.counts.values())}{budget}",
-            format_number(info.best_score),
-            format_seconds(info.cost_seconds),
-            format_time(info.changed_at),
-            Text("running", style="green") if running else "",
-        )
-    Console(highlight=False).print(table)
+        cells = {
+            "study": Text(info.name, style="bold"),
+            "environment": Text(info.environment),
+            "trials": Text(f"{sum(info.counts.values())}{budget}"),
+            "best": Text(format_number(info.best_score)),
+            "training": Text(format_seconds(info.cost_seconds)),
+            "last change": Text("running", style="green") if running else Text(format_time(info.changed_at)),
+        }
+        table.add_row(*(cells[name] for name in columns))
+    console.print(table)

@@ -41,7 +41,8 @@ def view_of(study: StoredStudy) -> StudyView:
         method=str(config.get("sweep.method")),
         pruner=str(config.get("sweep.pruner")),
         metric=study.spec.metric,
-        goal=study.spec.goals[0],
+        goal=study.spec.goal,
+        objectives=study.spec.objectives,
         cost_name=str(config.get("sweep.cost")),
         device=_device(trials),
         curves={uuid: _observations(points) for uuid, points in study.curves().items()},
@@ -52,7 +53,7 @@ def view_of(study: StoredStudy) -> StudyView:
         else changed_settings(config, exported.config, exported.trial.values),
         running=lock is not None and lock.alive,
         max_runs=study.max_runs,
-        repeats=read_repeats(attributes, sign=-1 if study.spec.goals[0] == "minimize" else 1),
+        repeats=read_repeats(attributes, sign=study.spec.sign),
         facts=_facts(attributes),
         videos={
             trial.number: path

@@ -1,11 +1,13 @@
 """The report: one HTML file with everything inside, made from a `StudyView`.
 
-It makes no network request (a Content-Security-Policy forbids it), Plotly is in it once, and every name that came
-from a user is escaped: by Jinja in the text, by `hover` in the figures, by the page's script in the table.
+It makes no network request (a Content-Security-Policy forbids it), Plotly is in it once, compressed, and every name
+that came from a user is escaped: by Jinja in the text, by `hover` in the figures, by the page's script in the table.
 """
 
 from __future__ import annotations
 
+import base64
+import gzip
 import json
 import time
 from dataclasses import dataclass, field
@@ -24,11 +26,12 @@ from sweeper.formatting import (
     format_time,
     format_value,
 )
-from sweeper.records import Trial, TrialState
+from sweeper.records import TrialState
 from sweeper.report import compare, figures
 from sweeper.report.films import LARGEST_PAGE_BYTES, film_inside, film_links
 from sweeper.report.response import response_of
 from sweeper.report.summary import summarise
+from sweeper.report.table import trial_table
 from sweeper.report.theme import DARK_TONES
 
 if TYPE_CHECKING:
@@ -54,6 +57,12 @@ class Drawing:
     def height(self) -> int:
         """Pixels, as the figure wants them."""
         return int(self.figure.layout.height or 360)
+
+    @property
+    def min_width(self) -> int:
+        """Pixels below which it becomes illegible, so that its card scrolls; 0 where it fits everywhere."""
+        meta = self.figure.layout.meta
+        return int(meta["min_width"]) if meta else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,33 +95,19 @@ def render_page(study: StudyView, *, refresh_seconds: int | None = None, folder:
         folder: where the page will lie, so that it can link films with a relative address.
     """
     sections = page_sections(study)
-    hovers: dict[str, int] = {}
-    drawings = {
-        drawing.id: _inert(
-            json.dumps(_share_hovers(drawing.figure, hovers), separators=(",", ":"), allow_nan=False)
-        )
-        for section in sections
-        for drawing in section.drawings
-    }
     values = {
+        **_with_figures([drawing for section in sections for drawing in section.drawings]),
         "study": study,
         "tiles": _tiles(study),
         "summary": summarise(study),
         "sections": sections,
-        "figures": drawings,
-        "hovers": _inert(json.dumps(list(hovers))),
-        "tones": _inert(json.dumps(dict(DARK_TONES))),
         "table": _inert(json.dumps(trial_table(study), separators=(",", ":"), allow_nan=False)),
+        "table_js": _read("table.js"),
         "changes": _changes(study.best_changes),
         "facts": [f"{name}: {value}" for name, value in study.facts.items()],
-        "made_at": format_time(time.time()),
-        "version": _version(),
         "refresh_seconds": refresh_seconds,
         "inside": None,
         "videos": film_links(study, folder),
-        "css": (_HERE / "page.css").read_text(encoding="utf-8"),
-        "js": (_HERE / "page.js").read_text(encoding="utf-8"),
-        "plotly_js": get_plotlyjs(),
     }
     page: str = _template("page.html.j2").render(values)
     inside = film_inside(study, LARGEST_PAGE_BYTES - len(page.encode()))
@@ -125,25 +120,33 @@ def render_comparison(studies: Sequence[StudyView]) -> str:
         Drawing("compare-pareto", compare.pareto(studies), "Score over cost"),
         Drawing("compare-progress", compare.progress(studies), "Best so far"),
     ]
-    hovers: dict[str, int] = {}
-    stored = {
-        drawing.id: _inert(json.dumps(_share_hovers(drawing.figure, hovers), separators=(",", ":")))
-        for drawing in drawings
-    }
     page: str = _template("compare.html.j2").render(
+        **_with_figures(drawings),
         names=[study.name for study in studies],
         drawings=drawings,
         rows=compare.compared_rows(studies),
-        figures=stored,
-        hovers=_inert(json.dumps(list(hovers))),
-        tones=_inert(json.dumps(dict(DARK_TONES))),
-        made_at=format_time(time.time()),
-        version=_version(),
-        css=(_HERE / "page.css").read_text(encoding="utf-8"),
-        js=(_HERE / "page.js").read_text(encoding="utf-8"),
-        plotly_js=get_plotlyjs(),
     )
     return page
+
+
+def _with_figures(drawings: Sequence[Drawing]) -> dict[str, Any]:
+    """What every page with figures needs."""
+    hovers: dict[str, int] = {}
+    return {
+        "figures": {
+            drawing.id: _inert(
+                json.dumps(_share_hovers(drawing.figure, hovers), separators=(",", ":"), allow_nan=False)
+            )
+            for drawing in drawings
+        },
+        "hovers": _inert(json.dumps(list(hovers))),
+        "tones": _inert(json.dumps(dict(DARK_TONES))),
+        "plotly": _packed_plotly(),
+        "figures_js": _read("figures.js"),
+        "css": _read("page.css"),
+        "made_at": format_time(time.time()),
+        "version": _version(),
+    }
 
 
 def page_sections(study: StudyView) -> list[PageSection]:
@@ -153,8 +156,9 @@ def page_sections(study: StudyView) -> list[PageSection]:
             "search",
             "Search",
             "The search",
-            "Left: what each trial cost and scored; nothing beats the trials on the dark line in both. "
-            "Right: how the best score grew with the number of trials.",
+            "Score over cost: no trial beats those on the dark line in both"
+            f"{', and that line is what was searched for' if study.wants_front else ''}. "
+            "History: how the best score grew with the number of trials.",
             [
                 Drawing("pareto", figures.pareto(study), "Score over cost"),
                 Drawing("history", figures.history(study), "Optimisation history"),
@@ -175,7 +179,8 @@ def page_sections(study: StudyView) -> list[PageSection]:
                 "repeats",
                 "Repeats",
                 "Leaders with fresh seeds",
-                "Each tick is one training run; bars are 95 % bootstrap intervals of the mean.",
+                "Each tick is one training run; bars are 95 % bootstrap intervals of the mean. Where a diamond lies "
+                "outside its bar, luck had a hand in the sweep's score.",
                 [Drawing("repeats", figures.repeats(study))],
             )
         )
@@ -197,7 +202,8 @@ def page_sections(study: StudyView) -> list[PageSection]:
                 "Effects",
                 "Main effects",
                 f"Each parameter on the axis it was searched on, {_among(study)}. Dots are trials, the line is the "
-                "mean score a random forest expects, the shaded band holds the best tenth, the star is the best trial.",
+                f"mean score a random forest expects, the shaded band holds {_best_few(study)}, the star is the "
+                "best trial.",
                 [
                     Drawing(f"effect-{index}", effect, name.rpartition(".")[2], name.rpartition(".")[0])
                     for index, (name, effect) in enumerate(effects.items())
@@ -228,6 +234,12 @@ def page_sections(study: StudyView) -> list[PageSection]:
     return sections
 
 
+def _best_few(study: StudyView) -> str:
+    response = response_of(study)
+    count = 0 if response is None else len(response.best_rows(study.sign))
+    return "the best three" if count == 3 else f"the best tenth ({count} trials)"
+
+
 def _among(study: StudyView) -> str:
     response = response_of(study)
     if response is None or response.at_steps is None:
@@ -236,59 +248,15 @@ def _among(study: StudyView) -> str:
     return f"among the {len(response.trials)} trials that reached {reached} steps, by their score there"
 
 
-def trial_table(study: StudyView) -> dict[str, Any]:
-    """The trial table as data: columns of (key, label, is number); cells are values, or (value, as shown)."""
-    columns: list[tuple[str, str, bool]] = [
-        ("trial", "trial", True),
-        ("state", "state", False),
-        ("score", study.metric_label, True),
-        ("cost", "time", True),
-        ("steps", "steps", True),
-        ("speed", "steps/s", True),
-    ]
-    columns += [(p.name, p.name.rpartition(".")[2], not p.is_categorical) for p in study.parameters]
-    columns += [("seed", "seed", True), ("reason", "reason", False)]
-    best = study.best
-    return {
-        "columns": columns,
-        "rows": [_row(study, trial) for trial in study.trials],
-        "best": None if best is None else best.number,
-        "down": study.sign > 0,
-    }
-
-
-def _row(study: StudyView, trial: Trial) -> list[object]:
-    speed, seed = trial.attributes.get("steps_per_second"), trial.attributes.get("seed")
-    cells: list[object] = [
-        trial.number,
-        trial.state.value,
-        None if trial.score is None else (float(format(trial.score, ".6g")), format_number(trial.score)),
-        (round(trial.cost_seconds, 1), format_seconds(trial.cost_seconds)),
-        (trial.agent_steps, format_count(trial.agent_steps)),
-        (round(speed), format_count(speed)) if isinstance(speed, int | float) else None,
-    ]
-    for parameter in study.parameters:
-        value = trial.values.get(parameter.name)
-        if isinstance(value, float):
-            cells.append((float(format(value, ".6g")), format_value(value)))
-        elif isinstance(value, int) and not isinstance(value, bool):
-            cells.append((value, format_value(value)))
-        else:
-            cells.append(None if value is None else str(value))
-    reason = trial.failure_message.strip().splitlines()[0][:160] if trial.failure_message.strip() else ""
-    return [*cells, seed if isinstance(seed, int) else None, reason]
-
-
 def _tiles(study: StudyView) -> list[Tile]:
     best = study.best
     ended = len(study.in_state(TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAILED, TrialState.PAUSED))
     early = len(study.in_state(TrialState.PRUNED, TrialState.PAUSED))
+    failed = len(study.in_state(TrialState.FAILED))
     seconds = sum(trial.cost_seconds for trial in study.trials)
     steps = sum(trial.agent_steps for trial in study.trials)
     mean_cost = seconds / ended if ended else None
-    rates = [
-        rate for t in study.trials if isinstance(rate := t.attributes.get("steps_per_second"), int | float)
-    ]
+    rates = [rate for trial in study.trials if (rate := trial.steps_per_second) is not None]
     return [
         Tile(
             f"Best {study.metric_label}",
@@ -298,7 +266,15 @@ def _tiles(study: StudyView) -> list[Tile]:
         Tile(
             "Trials",
             f"{len(study.trials)}",
-            f"{len(study.complete)} complete, {early} cut short",
+            ", ".join(
+                f"{count} {word}"
+                for count, word in (
+                    (len(study.complete), "complete"),
+                    (early, "cut short"),
+                    (failed, "failed"),
+                )
+                if count
+            ),
         ),
         Tile("Training time", format_seconds(seconds), f"{format_seconds(mean_cost)} a trial"),
         Tile("Agent steps", format_count(steps), "in all trials"),
@@ -330,6 +306,16 @@ def _share_hovers(figure: go.Figure, hovers: dict[str, int]) -> dict[str, Any]:
 def _inert(text: str | None) -> str:
     """JSON that can stand inside a script element whatever its strings hold."""
     return (text or "null").replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def _read(name: str) -> str:
+    return (_HERE / name).read_text(encoding="utf-8")
+
+
+@lru_cache(maxsize=1)
+def _packed_plotly() -> str:
+    """Plotly's script, five megabytes, as two: gzip in base64, which the page unpacks."""
+    return base64.b64encode(gzip.compress(get_plotlyjs().encode(), mtime=0)).decode()
 
 
 @lru_cache(maxsize=2)

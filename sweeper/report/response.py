@@ -91,6 +91,10 @@ class Response:
         """Rows, best first."""
         return [int(row) for row in np.argsort(-sign * self.scores, kind="stable")]
 
+    def best_rows(self, sign: int) -> list[int]:
+        """Rows of the best tenth, at least of three trials."""
+        return self.ranking(sign)[: max(3, len(self.trials) // 10)]
+
     def score_of(self, trial: Trial) -> float | None:
         """The score that a trial has here; None if it is not among these trials."""
         numbers = {known.number: row for row, known in enumerate(self.trials)}
@@ -134,7 +138,8 @@ def comparable_scores(study: StudyView) -> tuple[list[tuple[Trial, float]], int 
     """Trials with scores that can be compared, and the agent steps they are taken at (None: at the end).
 
     Where at least half of the trials with a score ran to the end, these are taken. A sweep that stops or pauses most
-    of its trials early says more at the longest run length that half of them reached.
+    of its trials early says more at the longest run length that half of them reached, unless fewer have a score there
+    than ran to the end: an environment with long episodes gives its first score late.
     """
     complete = [(trial, score_of(trial)) for trial in study.complete]
     if len(complete) >= FEWEST_TRIALS and 2 * len(complete) >= len(study.scored):
@@ -154,7 +159,7 @@ def comparable_scores(study: StudyView) -> tuple[list[tuple[Trial, float]], int 
         for trial in study.scored
         if (score := score_at(study.curve(trial), at_steps)) is not None
     ]
-    return early, at_steps
+    return (early, at_steps) if len(early) > len(complete) else (complete, None)
 
 
 def score_at(curve: Sequence[Observation], steps: int) -> float | None:

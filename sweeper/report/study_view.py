@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from sweeper.formatting import format_count, format_seconds
 from sweeper.records import Observation, Trial, TrialState, Value
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ class StudyView:
     Attributes:
         name, environment, method, pruner, metric, device: as the config names them.
         goal: `maximize` or `minimize`.
+        objectives: `score`, or `score` and `cost` where the sweep wanted the whole front.
         parameters: in the INI's order.
         trials: by number.
         curves: uuid → the whole learning curve; a trial without one shows the curve it carries.
@@ -52,6 +54,7 @@ class StudyView:
     pruner: str = ""
     metric: str = "score"
     goal: str = "maximize"
+    objectives: tuple[str, ...] = ("score",)
     cost_name: str = "uptime"
     device: str = ""
     curves: Mapping[str, Sequence[Observation]] = field(default_factory=dict)
@@ -78,6 +81,17 @@ class StudyView:
     def cost_label(self) -> str:
         """What the cost axis says."""
         return "agent steps" if self.cost_name == "agent_steps" else "training time (seconds)"
+
+    @property
+    def wants_front(self) -> bool:
+        """Whether the sweep optimised score and cost together, so that its result is a front."""
+        return "cost" in self.objectives
+
+    def cost_text(self, trial: Trial) -> str:
+        """What a trial has cost, in words."""
+        if self.cost_name == "agent_steps":
+            return f"{format_count(trial.agent_steps)} agent steps"
+        return format_seconds(trial.cost_seconds)
 
     def cost(self, trial: Trial) -> float:
         """What a trial has cost, in the study's own unit."""

@@ -83,9 +83,11 @@ def _searched(study: StudyView) -> str:
     if len(study.trials) == 1:
         sentence = f"One configuration of {study.environment} was tried{method}"
     detail = f": {join_words(parts)}" if len(parts) > 1 else ""
+    better = f"{'Lower' if study.sign < 0 else 'Higher'} {study.metric_label}"
+    cost = "fewer agent steps" if study.cost_name == "agent_steps" else "less training time"
     return (
         f"{sentence}{detail}. That took {format_seconds(spent)} of training and {format_count(steps)} agent steps. "
-        f"{'Lower' if study.sign < 0 else 'Higher'} {study.metric_label} is better."
+        + (f"{better} and {cost} count together." if study.wants_front else f"{better} is better.")
     )
 
 
@@ -94,13 +96,16 @@ def _found(study: StudyView) -> str:
     if best is None:
         return "No trial is complete yet." if study.trials else "No trial has started yet."
     text = (
-        f"Trial {best.number} is the best: {study.metric_label} {format_number(best.score)} "
-        f"after {format_seconds(best.cost_seconds)} of training"
+        f"Trial {best.number} {'scores best' if study.wants_front else 'is the best'}: {study.metric_label} "
+        f"{format_number(best.score)} after {format_seconds(best.cost_seconds)} of training"
     )
-    first = next((trial for trial in study.complete if trial.number == 0), None)
+    first = next((trial for trial in study.scored if trial.number == 0), None)
     if first is not None and first.number != best.number:
-        text += f"; the config as written (trial 0) came to {format_number(first.score)}"
+        came = "came to" if first.state is TrialState.COMPLETE else f"was {first.state.value} at"
+        text += f"; the config as written (trial 0) {came} {format_number(first.score)}"
     text += "."
+    if study.wants_front:
+        return f"{text} {_front(study)}"
     cheap = _cheap_and_good(study, best)
     if cheap is not None:
         text += (
@@ -108,6 +113,21 @@ def _found(study: StudyView) -> str:
             f"for {format_share(study.cost(cheap) / study.cost(best))} of its cost."
         )
     return text
+
+
+def _front(study: StudyView) -> str:
+    """The front from its cheap end to its good end."""
+    front = study.pareto_front
+    if len(front) < 2:
+        return "It costs least as well, so that nothing is to be weighed."
+    ends = [
+        f"trial {trial.number} ({format_number(trial.score)} for {study.cost_text(trial)})"
+        for trial in (front[0], front[-1])
+    ]
+    return (
+        f"{len(front)} trials are beaten by none in both score and cost, from {ends[0]} to {ends[1]}: "
+        f"puffer-sweep export {study.name} --pareto -o front writes them all."
+    )
 
 
 def _cheap_and_good(study: StudyView, best: Trial) -> Trial | None:
@@ -131,13 +151,12 @@ def _how_sure(study: StudyView) -> str:
     if len(study.ranking) < 2:
         return "With a single complete trial there is nothing to compare with."
     best, second = study.ranking[:2]
+    gap, noise = abs(score_of(best) - score_of(second)), _wobble(study)
     text = (
         f"Each configuration was trained once, so luck is part of every score. The second best, trial {second.number}, "
-        f"lies {format_number(abs(score_of(best) - score_of(second)))} behind"
+        + (f"lies {format_number(gap)} behind" if gap else "scores the same")
     )
-    noise = _wobble(study)
-    if noise is not None:
-        gap = abs(score_of(best) - score_of(second))
+    if gap and noise is not None:
         verdict = "less than" if gap < noise else "more than"
         text += f"; that is {verdict} the best curve itself wavers at its end (±{format_number(noise, 2)})"
     return f"{text}. To tell the leaders apart: puffer-sweep confirm {study.name} --top 5 --seeds 5."
@@ -149,8 +168,10 @@ def _confirmed(study: StudyView) -> str:
     low, high = (format_number(bound) for bound in first.interval)
     text = (
         f"Trained again with {seeds} fresh {_plural(seeds, 'seed')}, trial {first.trial_number} has the best mean: "
-        f"{format_number(first.mean)} (95 % interval {low} to {high})."
+        f"{format_number(first.mean)} (95 % interval {low} to {high})"
     )
+    swept = next((trial.score for trial in study.scored if trial.number == first.trial_number), None)
+    text += f"; in the sweep it came to {format_number(swept)}." if swept is not None else "."
     if len(study.repeats) > 1:
         second = study.repeats[1]
         text += f" {verdict(first, second)}"

@@ -124,7 +124,6 @@ def new_figure(*, height: int = HEIGHT, legend: bool = True, **layout: Any) -> g
             "yanchor": "bottom",
             "font": {"size": 12, "color": MUTED},
             "bgcolor": "rgba(0,0,0,0)",
-            "itemsizing": "constant",
         },
         modebar={"bgcolor": "rgba(0,0,0,0)", "color": FAINT, "activecolor": MUTED},
     )

@@ -43,6 +43,16 @@ class StudySpec:
     artifacts_folder: Path
     environment: str = ""
 
+    @property
+    def goal(self) -> str:
+        """The score's goal, wherever the score stands among the objectives."""
+        return self.goals[self.objectives.index("score")]
+
+    @property
+    def sign(self) -> int:
+        """1 when a higher score is better, -1 when a lower one is."""
+        return -1 if self.goal == "minimize" else 1
+
 
 @dataclass(frozen=True, slots=True)
 class LockInfo:

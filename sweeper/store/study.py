@@ -124,7 +124,7 @@ class StoredStudy:
 
     def best(self) -> Trial | None:
         """The complete trial of the best score; the earlier one among equals."""
-        order = TRIALS.c.score.asc() if self.spec.goals[0] == "minimize" else TRIALS.c.score.desc()
+        order = TRIALS.c.score.asc() if self.spec.goal == "minimize" else TRIALS.c.score.desc()
         query = (
             select(TRIALS)
             .where(
@@ -158,7 +158,7 @@ class StoredStudy:
         totals = select(
             TRIALS.c.state, func.count(), func.sum(TRIALS.c.cost_seconds), func.sum(TRIALS.c.agent_steps)
         )
-        order = TRIALS.c.score.asc() if self.spec.goals[0] == "minimize" else TRIALS.c.score.desc()
+        order = TRIALS.c.score.asc() if self.spec.goal == "minimize" else TRIALS.c.score.desc()
         best = (
             select(TRIALS.c.score, TRIALS.c.number)
             .where(mine, TRIALS.c.state == TrialState.COMPLETE.value, TRIALS.c.score.is_not(None))

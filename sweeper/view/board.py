@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -82,6 +81,7 @@ class Board:
     def start(self, trial: Trial) -> None:
         """A trial has been launched, for the first time or again."""
         self.trials.pop(trial.uuid, None)
+        self.device = str(trial.attributes.get("device") or self.device)
         self.running[trial.uuid] = RunningTrial(
             trial.number,
             trial.values,
@@ -116,6 +116,7 @@ class Board:
     def add(self, trials: Iterable[Trial]) -> None:
         """Trials that were there before."""
         for trial in trials:
+            self.device = str(trial.attributes.get("device") or self.device)
             if trial.state is TrialState.RUNNING:
                 self.start(trial)
             elif trial.state is not TrialState.QUEUED:
@@ -164,11 +165,6 @@ class Board:
             by_runs = remaining * (now - self.started_at) / (len(self.ended_here) + under_way)
         known = [seconds for seconds in (by_deadline, by_runs) if seconds is not None]
         return min(known) if known else None
-
-
-def _rung(trial: Trial) -> int:
-    """Trials that were cut short at about the same length compare by score: lengths in steps of a fifth."""
-    return round(math.log(max(1, trial.agent_steps)) / math.log(1.2))
 
 
 def clock_text(now: float) -> str:

@@ -38,6 +38,7 @@ class TestBudgets:
         first, second, third = rehearsal.study.trials()
         assert first.values["train.learning_rate"] == 0.01
         assert first.attributes["source"] == "config"
+        assert first.attributes["device"] == "cpu"
         assert second.values["train.learning_rate"] == 0.03
         assert second.attributes["source"] == "means"
         assert third.attributes["source"] == "random"
@@ -47,6 +48,7 @@ class TestBudgets:
             "--sweep.max-hours", "0.01", behave=lambda a: rising(a, seconds=10.0), slots=3
         )
         assert outcome.reason is EndReason.HOURS
+        assert 0 < rehearsal.study.attributes()["deadline"] <= rehearsal.clock.now()
         check_whole(rehearsal.study)
         assert outcome.counts[TrialState.QUEUED] == 3
         # The hours are a total as well: nothing more is done.

@@ -69,5 +69,7 @@ def figure(study: StudyView) -> go.Figure:
     warp(drawing, response.axes[second], vertical=True, padding=0)
     drawing.update_xaxes(title_text=response.parameters[first].name)
     drawing.update_yaxes(title_text=response.parameters[second].name)
+    drawing.update_xaxes(ticklabelstandoff=4)
+    drawing.update_yaxes(ticklabelstandoff=4)
     drawing.update_layout(margin={"t": 16})
     return drawing

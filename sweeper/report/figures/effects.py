@@ -41,8 +41,7 @@ def top_region(study: StudyView, response: Response, index: int) -> tuple[float,
     """The stretch of an axis between the lowest and the highest position of the best tenth of the trials."""
     if response.axes[index].kind == "categorical":
         return None
-    best_rows = response.ranking(study.sign)[: max(3, len(response.trials) // 10)]
-    places = response.positions[best_rows, index]
+    places = response.positions[response.best_rows(study.sign), index]
     return float(places.min()), float(places.max())
 
 
@@ -85,7 +84,7 @@ def _draw(study: StudyView, response: Response, index: int) -> go.Figure:
             hoverinfo="text",
         )
     warp(drawing, axis)
-    drawing.update_layout(margin={"l": 52, "r": 12, "t": 8, "b": 30})
+    drawing.update_layout(margin={"l": 52, "r": 22, "t": 8, "b": 30})
     drawing.update_yaxes(nticks=5)
     return drawing
 

@@ -25,6 +25,11 @@ if TYPE_CHECKING:
 
 _MOST_PARAMETERS = 8
 _MOST_TRIALS = 400
+_MOST_IN_ONE_ROW = 5
+"""Names of more axes stand in two rows, by turns, so that they do not run into each other."""
+
+_NARROWEST_AXIS = 70
+"""Pixels that an axis needs for its ticks, and half of its name."""
 
 
 def figure(study: StudyView) -> go.Figure:
@@ -90,6 +95,7 @@ def _heights(trial: Trial, score: float, names: list[str], axes: list[Axis]) -> 
 
 
 def _add_scales(drawing: go.Figure, titles: list[str], axes: list[Axis]) -> None:
+    by_turns = len(axes) > _MOST_IN_ONE_ROW
     for place, (title, (positions, labels)) in enumerate(zip(titles, spread_ticks(axes), strict=True)):
         drawing.add_shape(
             type="line", x0=place, x1=place, y0=0, y1=1, line={"color": MUTED, "width": 1}, layer="above"
@@ -103,6 +109,7 @@ def _add_scales(drawing: go.Figure, titles: list[str], axes: list[Axis]) -> None
             showarrow=False,
             font={"size": 11.5, "color": INK},
             yanchor="bottom",
+            yshift=30 if by_turns and place % 2 else 0,
         )
         for position, label in zip(positions, labels, strict=True):
             drawing.add_annotation(
@@ -119,4 +126,7 @@ def _add_scales(drawing: go.Figure, titles: list[str], axes: list[Axis]) -> None
             )
     drawing.update_xaxes(visible=False, range=[-0.25, len(axes) - 0.55])
     drawing.update_yaxes(visible=False, range=[-0.04, 1.06], gridcolor=GRID)
-    drawing.update_layout(margin={"l": 16, "r": 24, "t": 64, "b": 12})
+    drawing.update_layout(
+        margin={"l": 16, "r": 24, "t": 76 if by_turns else 46, "b": 12},
+        meta={"min_width": _NARROWEST_AXIS * len(axes)},
+    )

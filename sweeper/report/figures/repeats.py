@@ -1,11 +1,11 @@
-"""Leading configurations trained again with fresh seeds: every score, the mean and its interval."""
+"""Leaders trained again with fresh seeds: every score, the mean and its interval, and the score of the sweep."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from sweeper.formatting import format_number
-from sweeper.report.theme import BLUE, GREY, INK, ORANGE, empty_figure, new_figure
+from sweeper.report.theme import BLUE, GREY, INK, ORANGE, PURPLE, empty_figure, new_figure
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -27,6 +27,15 @@ def figure(study: StudyView) -> go.Figure:
         name="one seed",
         marker={"symbol": "line-ns-open", "size": 13, "color": GREY, "line": {"width": 1.6}},
         hovertemplate="%{y}: %{x:.4g}<extra></extra>",
+    )
+    swept = {trial.number: trial.score for trial in study.scored}
+    drawing.add_scatter(
+        x=[swept.get(repeat.trial_number) for repeat in repeats],
+        y=rows,
+        mode="markers",
+        name="in the sweep",
+        marker={"symbol": "diamond-open", "size": 9, "color": PURPLE, "line": {"width": 1.5}},
+        hovertemplate="%{y}, in the sweep: %{x:.4g}<extra></extra>",
     )
     drawing.add_scatter(
         x=[repeat.mean for repeat in repeats],

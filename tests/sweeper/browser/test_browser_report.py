@@ -151,6 +151,50 @@ def test_nothing_is_wider_than_the_screen(shown, width) -> None:
     assert browser.evaluate("document.documentElement.scrollWidth") <= width
 
 
+def test_no_name_of_a_parameter_runs_into_another_on_a_phone(shown) -> None:
+    browser = shown(30)
+    browser.resize(390, 900)
+    names = "[...document.querySelectorAll('[data-figure=parallel] .annotation')].slice(0, -1)"
+    browser.wait_for(f"{names}.length > 20 && window.innerWidth === 390")
+    boxes = browser.evaluate(
+        f"{names}.map(n => n.getBoundingClientRect()).map(b => [b.left, b.right, b.top, b.bottom])"
+    )
+    headings = [box for box in boxes if box[3] - box[2] > 20]
+    assert len(headings) >= 8
+    for index, a in enumerate(headings):
+        for b in headings[:index]:
+            assert a[1] <= b[0] or b[1] <= a[0] or a[3] <= b[2] or b[3] <= a[2]
+
+
+def test_the_legend_hides_and_shows(shown) -> None:
+    browser = shown(40)
+    points = "document.querySelectorAll('[data-figure=history] .scatterlayer .point').length"
+    before = browser.evaluate(points)
+    entry = "[data-figure=history]"
+    press = f"document.querySelector('{entry}').closest('figure').querySelector('.legend button').click()"
+    browser.evaluate(press)
+    browser.wait_for(f"{points} < {before}")
+    browser.evaluate(press)
+    browser.wait_for(f"{points} === {before}")
+    assert browser.complaints == []
+
+
+def test_figures_are_drawn_as_wide_as_paper(shown) -> None:
+    browser = shown(40)
+    wide = browser.evaluate("document.querySelector('[data-figure=learning-curves] .main-svg').clientWidth")
+    browser.evaluate("window.dispatchEvent(new Event('beforeprint'))")
+    assert browser.evaluate("document.documentElement.dataset.theme") == "light"
+    assert browser.evaluate(
+        "[...document.querySelectorAll('.plot')].every(p => p.scrollWidth <= p.parentElement.clientWidth)"
+    )
+    assert browser.evaluate("document.querySelector('main').clientWidth") == 680
+    browser.evaluate("window.dispatchEvent(new Event('afterprint'))")
+    browser.wait_for("document.documentElement.dataset.ready === 'true'")
+    browser.wait_for(
+        f"document.querySelector('[data-figure=learning-curves] .main-svg').clientWidth === {wide}"
+    )
+
+
 def test_it_prints(shown, tmp_path) -> None:
     browser = shown(40)
     browser.print_to(tmp_path / "report.pdf")

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from sweeper.cli import cli, run
 from sweeper.cli.group import SUMMARIES, module_name
 from sweeper.cli.settings import split_settings
+from sweeper.cli.status import board_of
 from sweeper.clock import SystemClock
 from sweeper.records import TrialState
 from sweeper.store.ledger import Ledger
@@ -149,6 +150,24 @@ def test_list_and_status(filled, capsys) -> None:
     code, out, _ = call(capsys, "status", "mine", "--storage", filled.storage)
     assert "The policy loss is NaN." in out
     assert "No sweep runs" in out
+
+
+def test_a_list_in_a_pipe_breaks_no_word(filled, capsys) -> None:
+    _, out, _ = call(capsys, "list", "--storage", filled.storage)
+    assert len(out.splitlines()) == 2
+    assert filled.study.spec.environment in out
+
+
+def test_status_knows_what_the_live_screen_knows(filled) -> None:
+    """Device, budget of time and pace, read from the database by another process."""
+    ledger = Ledger(filled.study, SystemClock())
+    ledger.describe({"deadline": 4e9})
+    ledger.writer.flush()
+    board = board_of(filled.study)
+    ledger.close()
+    assert board.deadline == 4e9
+    assert board.device == "cpu"
+    assert board_of(filled.study).deadline is None
 
 
 def test_report_writes_into_the_studys_folder(filled, capsys) -> None:

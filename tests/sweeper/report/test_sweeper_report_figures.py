@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from sweeper.records import TrialState
+from sweeper.records import Observation, TrialState
+from sweeper.repeats import Repeat
 from sweeper.report import figures
 from sweeper.report.response import comparable_scores, response_of, score_at
 from sweeper.report.study_view import score_of
@@ -111,6 +112,31 @@ def test_trials_that_were_cut_short_are_compared_at_equal_lengths(study_maker) -
     for trial, score in compared:
         assert short.curve(trial)[-1].agent_steps >= at_steps
         assert score == score_at(short.curve(trial), at_steps)
+
+
+def test_late_first_scores_leave_the_complete_trials(study_maker) -> None:
+    """Atari at a small budget: the shortest trial's length lies before the first episode's end of all others."""
+    study = study_maker(9)
+    trials = tuple(
+        replace(trial, state=TrialState.COMPLETE if trial.number < 3 else TrialState.PAUSED, score=1.0)
+        for trial in study.trials
+    )
+    curves = {
+        trial.uuid: tuple(
+            Observation(steps, 1.0, 1.0) for steps in ((4000,) if trial.number == 8 else (9000, 40_000))
+        )
+        for trial in trials
+    }
+    compared, at_steps = comparable_scores(replace(study, trials=trials, curves=curves))
+    assert at_steps is None
+    assert [trial.number for trial, _ in compared] == [0, 1, 2]
+
+
+def test_repeats_show_what_the_sweep_had_said(study) -> None:
+    best = study.best
+    drawing = figures.repeats(replace(study, repeats=(Repeat(best.number, (1.0, 2.0), 1.5, (1.0, 2.0)),)))
+    (swept,) = [trace for trace in drawing.data if trace.name == "in the sweep"]
+    assert swept.x == (best.score,)
 
 
 def test_complete_trials_are_enough_when_most_are_complete(study_maker) -> None:

@@ -10,12 +10,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from optuna.distributions import FloatDistribution
-from planted_ledger import DISTRIBUTIONS, VALUES, add, points
+from planted_ledger import DISTRIBUTIONS, VALUES, add, points, spec
 from sqlalchemy import create_engine, select
 
 from sweeper.errors import StorageError
 from sweeper.records import CurvePoint, TrialState
 from sweeper.store.curves import append_points, cut_curve, decode_points, encode_points, read_curves
+from sweeper.store.ledger import Ledger
 from sweeper.store.tables import CURVES, METADATA
 from sweeper.store.writer import LARGEST_BATCH
 from trainer.errors import FailureKind
@@ -95,6 +96,16 @@ class TestLedger:
         assert mirror.user_attrs["score"] == 995.0
         assert mirror.datetime_complete >= mirror.datetime_start
         assert study.best() == stored
+
+    def test_the_best_is_best_by_score_wherever_the_score_stands(self, store, clock, tmp_path):
+        both = spec(tmp_path, name="both", objectives=("cost", "score"), goals=("minimize", "maximize"))
+        study = store.create(both)
+        ledger = Ledger(study, clock)
+        for score in (1.0, 3.0, 2.0):
+            ledger.change(add(ledger).uuid, TrialState.COMPLETE, score=score)
+        ledger.close()
+        assert (study.spec.goal, study.spec.sign) == ("maximize", 1)
+        assert study.best().score == study.info().best_score == 3.0
 
     def test_a_quick_look_leaves_out_the_curves_of_ended_trials(self, ledger, study):
         ended, running = add(ledger), add(ledger)

@@ -1,52 +1,7 @@
 "use strict";
+// The trial table, and the button that copies the best config.
 (() => {
   const read = (id) => JSON.parse(document.getElementById(id).textContent);
-  const root = document.documentElement;
-  const tones = read("tones");
-  const hovers = read("hovers");
-
-  // What the pointer shows is written once for all figures; they hold places in that list.
-  const withHovers = (figure) => {
-    for (const trace of figure.data) if (Array.isArray(trace.hovertext)) trace.hovertext = trace.hovertext.map((place) => hovers[place]);
-    return figure;
-  };
-
-  // Figures are stored in light tones; each dark tone stands for one of them.
-  const darken = (part) => {
-    if (typeof part === "string") return tones[part] ?? part;
-    if (Array.isArray(part)) return part.map(darken);
-    if (part && typeof part === "object") return Object.fromEntries(Object.entries(part).map(([key, value]) => [key, darken(value)]));
-    return part;
-  };
-
-  const system = window.matchMedia("(prefers-color-scheme: dark)");
-  let chosen = null;
-  const wanted = () => chosen ?? (system.matches ? "dark" : "light");
-  const figures = [...document.querySelectorAll(".plot")].map((element) => ({ element, figure: withHovers(read(`figure-${element.dataset.figure}`)), drawn: null }));
-  const options = { responsive: true, displaylogo: false, modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d", "zoomIn2d", "zoomOut2d"], toImageButtonOptions: { scale: 2 } };
-
-  const draw = (item, theme) => {
-    if (item.drawn === theme) return;
-    item.drawn = theme;
-    const { data, layout } = theme === "dark" ? darken(item.figure) : structuredClone(item.figure);
-    Plotly.react(item.element, data, layout, { ...options, toImageButtonOptions: { scale: 2, filename: item.element.dataset.figure } });
-  };
-  const drawAll = (theme) => {
-    root.dataset.theme = theme;
-    const waiting = [...figures];
-    const step = () => { // a few at a time, so that a long page answers while it fills
-      const started = performance.now();
-      while (waiting.length && performance.now() - started < 60) draw(waiting.shift(), theme);
-      if (waiting.length) setTimeout(step);
-      else root.dataset.ready = "true";
-    };
-    step();
-  };
-  drawAll(wanted());
-  system.addEventListener("change", () => drawAll(wanted()));
-  document.getElementById("theme").addEventListener("click", () => { chosen = wanted() === "dark" ? "light" : "dark"; drawAll(chosen); });
-  window.addEventListener("beforeprint", () => { root.dataset.theme = "light"; figures.forEach((item) => draw(item, "light")); });
-  window.addEventListener("afterprint", () => drawAll(wanted()));
 
   const copy = document.getElementById("copy");
   copy?.addEventListener("click", async (event) => {
@@ -64,8 +19,6 @@
     copy.textContent = "Copied";
     setTimeout(() => { copy.textContent = "Copy"; }, 1500);
   });
-
-  if (!document.getElementById("table")) return; // a comparison has no trials
 
   // The table: columns of [key, label, is number], rows of [value, shown].
   const { columns, rows, best } = read("rows");
