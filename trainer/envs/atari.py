@@ -263,7 +263,10 @@ class AtariShard(OverlappingShard):
     def finish(self, slots: Slots) -> Report:
         """Wait for ALE's threads, without the interpreter's lock."""
         observations, raw_rewards, terminated, truncated, info = self._emulators.recv()
-        self._put(slots, observations)
+        if self._grayscale and slots.replaceable:
+            slots.observations = observations
+        else:
+            self._put(slots, observations)
         is_paid = raw_rewards.tobytes() != self._no_rewards
         if is_paid or self._was_paid:
             self._was_paid = is_paid

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from trainer.envs.layout import ActionLayout, ObservationLayout
 
@@ -66,12 +66,11 @@ class EpisodeStats:
     rows: torch.Tensor | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class StepBatch:
+class StepBatch(NamedTuple):
     """One batch of rows after a step (or after the reset, with zero rewards and no ends).
 
-    The tensors are valid until the next `send`: whoever wants to keep one copies it (zero copy by contract).
-    They lie on the vector environment's `device`.
+    A named tuple: one is made every step. The tensors are valid until the next `send`: whoever wants to keep one copies
+    it (zero copy by contract). They lie on the vector environment's `device`.
 
     Attributes:
         first_row, num_rows: the contiguous range of rows this batch holds.
