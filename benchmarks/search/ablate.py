@@ -56,7 +56,6 @@ VARIANTS: Mapping[str, Settings] = {
     "no refinement of proposals": replace(PLAIN, rounds=0),
     "scores not compressed": replace(PLAIN, compression=100.0),
     "expected improvement x correlation": replace(PLAIN, knowledge_gradient=False),
-    "rivals moved by a look": replace(PLAIN, correlated=True),
     "recommends without caution": replace(PLAIN, risk=0.0),
     "full-length runs only": replace(PLAIN, only_new=True),
 }

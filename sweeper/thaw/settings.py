@@ -18,8 +18,7 @@ class Settings:
         verify: least share of all cost that goes to the long parts of runs, those of the leaders.
         long_from: share of a full run from which on a run counts as long.
         overhead: cost of any start or resume, as a share of a full run.
-        rivals: leading configurations that a look is weighed against.
-        correlated: whether a look is taken to move the belief in its rivals, too. Not yet: see docs/experiments.md.
+        lead: weight of what a new configuration is predicted to be ahead of the best one.
         risk: standard deviations that are taken off before a run is recommended.
         num_candidates: points per round of proposals.
         rounds: of refinement of the best of them.
@@ -47,8 +46,7 @@ class Settings:
     verify: float = 0.5
     long_from: float = 0.16
     overhead: float = 0.03
-    rivals: int = 20
-    correlated: bool = False
+    lead: float = 1.0
     risk: float = 0.5
     num_candidates: int = 200
     rounds: int = 2

@@ -41,7 +41,6 @@ UNTHINKABLE = 1e12
 class Rows:
     """Observations: points (n, d), distances from full length, runs and configurations (n,) each.
 
-    Runs and configurations are numbers; negative ones are of their own, whatever else has the same.
     `luck` scales the variance of the run's own offset: above 1 for runs that look like outliers.
     """
 
@@ -173,9 +172,9 @@ class Surrogate:
         k *= drift * nearer + value
         nearer *= start
         nearer += seed * a.luck[:, None]
-        nearer *= (a.run[:, None] == b.run) & (b.run >= 0)
+        nearer *= a.run[:, None] == b.run
         k += nearer
-        k += site * ((a.site[:, None] == b.site) & (b.site >= 0))
+        k += site * (a.site[:, None] == b.site)
         k += _mean_covariance(a.v, b.v)
         return k
 
