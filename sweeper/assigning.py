@@ -33,6 +33,7 @@ class Assigner:
         self._config = config
         self._launcher = launcher
         self._surveys = {_environment_key(config): survey}
+        self.backend = survey.environment.backend
 
     def resolve(self, values: Mapping[str, Value]) -> Config:
         """The resolved config of a point, without its seed. Needs a free slot where the environment is swept.

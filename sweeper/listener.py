@@ -60,6 +60,7 @@ class SweepStart:
     Attributes:
         goal: `maximize` or `minimize`.
         trials: those already in the study.
+        backend: what the environments run on, which `auto` leaves open; empty where nobody knows.
         max_runs: the budget, None where there is none.
         deadline: wall clock, seconds since the epoch; None where there is none.
     """
@@ -73,6 +74,7 @@ class SweepStart:
     max_runs: int | None
     deadline: float | None
     trials: tuple[Trial, ...]
+    backend: str = ""
 
 
 class SweepListener(Protocol):

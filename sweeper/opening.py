@@ -90,6 +90,7 @@ def open_session(
             max_runs=session.budget.max_runs,
             deadline=deadline,
             trials=tuple(ledger.trials()),
+            backend=assigner.backend,
         )
     )
     watch = Stopwatch(sweep.clock.monotonic())

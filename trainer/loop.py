@@ -267,6 +267,7 @@ class Trainer:
             steps_per_second=live_steps / total_seconds,
             score=score,
             metrics=finite_only(metrics),
+            backend=self.vector.backend,
         )
 
     def _check_health(self, losses: dict[str, float], live_steps: int, *, weights_are_finite: bool) -> None:

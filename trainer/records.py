@@ -42,6 +42,7 @@ class Progress:
             entropy, kl, clip_fraction, explained_variance), `seconds/*` (environment, forward, learn, copy, other),
             `usage/*` (processors, memory_bytes; on CUDA device_memory_bytes, device_share), `learning_rate`. Finite
             values only.
+        backend: what the environments run on, which `auto` leaves open; empty where nobody knows.
     """
 
     epoch: int
@@ -52,6 +53,7 @@ class Progress:
     steps_per_second: float
     score: float | None
     metrics: Mapping[str, float] = field(default_factory=dict)
+    backend: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,6 +50,7 @@ class Board:
 
     Attributes:
         study_name, environment, method, device, metric: as the config names them.
+        backend: what the environments run on, empty until it is known.
         goal: `maximize` or `minimize`.
         slots: how many trials run side by side.
         max_runs, deadline: budgets; None where there is none.
@@ -63,6 +64,7 @@ class Board:
 
     study_name: str = ""
     environment: str = ""
+    backend: str = ""
     method: str = ""
     device: str = ""
     metric: str = "score"

@@ -44,6 +44,7 @@ class BoardListener:
             board.study_name, board.metric, board.goal = start.study_name, start.metric, start.goal
             board.slots, board.max_runs, board.deadline = start.slots, start.max_runs, start.deadline
             board.started_at = self._now()
+            board.backend = start.backend
             board.add(start.trials)
 
     def on_started(self, trial: Trial) -> None:
@@ -118,8 +119,9 @@ class LineListener(BoardListener):
             budget.append(f"{format_seconds(max(0.0, start.deadline - self._now()))}")
         there = f", {len(start.trials)} trials are there already" if start.trials else ""
         board = self.board
+        on_backend = f" on {board.backend}" if board.backend else ""
         self._say(
-            f"study {start.study_name}: {board.environment}, {board.method}, {start.slots} at a time"
+            f"study {start.study_name}: {board.environment}{on_backend}, {board.method}, {start.slots} at a time"
             f"{', budget ' + ' or '.join(budget) if budget else ''}{there}"
         )
 
@@ -209,6 +211,7 @@ class JsonListener(BoardListener):
             slots=start.slots,
             max_runs=start.max_runs,
             trials=len(start.trials),
+            backend=start.backend,
         )
 
     def on_started(self, trial: Trial) -> None:

@@ -52,6 +52,10 @@ class LineRunView:
         now = time.monotonic()
         if now - self._said_at < _LINE_INTERVAL_SECONDS and progress.agent_steps < progress.total_agent_steps:
             return
+        if not self._said_at and progress.backend:
+            vec = self._config.vec
+            chosen = ", the best for it here" if vec.backend == "auto" else ""
+            self._say(f"{vec.num_envs} environments on {progress.backend}{chosen}")
         self._said_at = now
         self._say(
             f"{format_count(progress.agent_steps)} of {format_count(progress.total_agent_steps)} steps, "
@@ -90,6 +94,7 @@ class JsonRunView:
             steps_per_second=progress.steps_per_second,
             score=progress.score,
             metrics=dict(progress.metrics),
+            backend=progress.backend,
         )
 
     def show_end(self, ended: RunEnd) -> None:
@@ -141,6 +146,8 @@ class ScreenRunView:
         width = self._console.width
         title = Text.assemble(("puffer-sweep  ", "color(208)"), (str(self._config.base.env_name), "bold"))
         progress = self._progress
+        if progress is not None and progress.backend:
+            title.append(f"  on {progress.backend}", style="dim")
         if progress is None:
             return Group(title, Text("making environments …", style="dim"))
         share = progress.agent_steps / progress.total_agent_steps

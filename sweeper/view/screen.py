@@ -70,7 +70,9 @@ def _header(board: Board, now: float, width: int) -> RenderableType:
     left = (
         "finishing" if seconds_left == 0 else f"{format_seconds(seconds_left)} left" if seconds_left else ""
     )
-    details = " · ".join(part for part in (board.environment, board.method, board.device) if part)
+    details = " · ".join(
+        part for part in (board.environment, board.backend, board.method, board.device) if part
+    )
     if width < _MEDIUM:
         lines = [
             Text(board.study_name, style=_TITLE, no_wrap=True, overflow="ellipsis"),

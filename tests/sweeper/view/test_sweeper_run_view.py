@@ -1,11 +1,13 @@
 """A run in the terminal: everything that is measured is to be seen, however narrow the screen is."""
 
 import io
+import json
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
 
-from sweeper.view.run_view import ScreenRunView
+from sweeper.view.run_view import JsonRunView, LineRunView, ScreenRunView
 from trainer.config import Config
 from trainer.records import Progress
 
@@ -63,3 +65,20 @@ def test_a_wide_screen_needs_a_line_for_each_row() -> None:
 
 def test_before_the_first_epoch_it_says_what_it_does() -> None:
     assert drawn(60)[-1] == "making environments …"
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [("auto", "2 environments on Serial, the best for it here\n"), ("Serial", "2 environments on Serial\n")],
+)
+def test_it_says_once_on_which_backend_the_environments_run(asked: str, said: str) -> None:
+    progress = replace(PROGRESS, backend="Serial")
+    stream = io.StringIO()
+    view = LineRunView(Config(vec={"backend": asked}), stream)
+    view.on_progress(progress)
+    view.on_progress(progress)
+    assert stream.getvalue().count("environments on") == 1
+    assert said in stream.getvalue()
+    assert "on Serial" in drawn(80, progress)[0]
+    JsonRunView(stream := io.StringIO()).on_progress(progress)
+    assert json.loads(stream.getvalue())["backend"] == "Serial"

@@ -134,7 +134,7 @@ def tell(listener) -> None:
     trial = STUDY.trials[1]
     young = Trial(trial.number, trial.uuid, TrialState.RUNNING, trial.values, total_agent_steps=2_000_000)
     listener.on_sweep_started(
-        SweepStart("mine", "studies.db", Path("studies/mine"), "score", "maximize", 2, 10, None, ())
+        SweepStart("mine", "studies.db", Path("studies/mine"), "score", "maximize", 2, 10, None, (), "Serial")
     )
     listener.on_started(young)
     report = Reported(trial.uuid, 1, 200_000, 2_000_000, 12.0, 5000.0, 3.25, {})
@@ -152,7 +152,7 @@ def test_plain_lines_tell_the_story() -> None:
     tell(LineListener(Board(environment="atari/breakout", method="Random"), stream, now=lambda: next(time)))
     text = stream.getvalue()
     for words in (
-        "study mine: atari/breakout, Random, 2 at a time, budget 10 runs",
+        "study mine: atari/breakout on Serial, Random, 2 at a time, budget 10 runs",
         "trial 1 starts: learning_rate=",
         "trial 1: 200 k of 2 M steps (10 %), 5 k steps/s, score 3.25",
         "The disk is nearly full.",
