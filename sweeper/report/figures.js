@@ -74,8 +74,13 @@
   };
 
   const options = { responsive: true, displaylogo: false, modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d", "zoomIn2d", "zoomOut2d"] };
+  const finger = window.matchMedia("(pointer: coarse)");
   const draw = (item, theme, width) => {
     const { data, layout } = theme === "dark" ? darken(item.figure) : structuredClone(item.figure);
+    if (finger.matches) { // a finger scrolls the page; a figure that zooms would hold it fast
+      layout.dragmode = false;
+      for (const key of Object.keys(layout)) if (/^[xy]axis/.test(key)) layout[key].fixedrange = true;
+    }
     drawLegend(item, data, layout);
     data.forEach((trace, index) => { if (item.hidden.has(index)) trace.visible = false; });
     if (width) layout.width = width; // paper: the page is not laid out anew before it is printed

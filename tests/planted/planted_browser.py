@@ -113,6 +113,34 @@ class Browser:
             {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False},
         )
 
+    def become_phone(self, width: int, height: int) -> None:
+        """A small screen with a finger instead of a mouse, until `become_desk`."""
+        self._call("Emulation.setTouchEmulationEnabled", {"enabled": True})
+        self._call(
+            "Emulation.setDeviceMetricsOverride",
+            {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": True},
+        )
+
+    def become_desk(self) -> None:
+        self._call("Emulation.setTouchEmulationEnabled", {"enabled": False})
+
+    def swipe(self, selector: str, right: int, down: int) -> None:
+        """A finger put on the middle of an element and moved; the page follows it if it is let."""
+        self.evaluate(
+            f"document.querySelector({selector!r}).scrollIntoView({{block: 'center', behavior: 'instant'}})"
+        )
+        box = f"document.querySelector({selector!r}).getBoundingClientRect()"
+        x, y = self.evaluate(
+            f"(b => [(b.left + Math.min(b.right, innerWidth)) / 2, b.top + b.height / 2])({box})"
+        )
+        self._touch("touchStart", x, y)
+        for step in range(1, 11):
+            self._touch("touchMove", x + right * step / 10, y + down * step / 10)
+        self._call("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+
+    def _touch(self, kind: str, x: float, y: float) -> None:
+        self._call("Input.dispatchTouchEvent", {"type": kind, "touchPoints": [{"x": x, "y": y}]})
+
     def screenshot(self, path: Path, *, whole: bool = False) -> None:
         picture = self._call("Page.captureScreenshot", {"captureBeyondViewport": whole})
         path.write_bytes(base64.b64decode(picture["data"]))

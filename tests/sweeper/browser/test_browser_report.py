@@ -141,14 +141,43 @@ def test_light_and_dark(shown) -> None:
 
 @pytest.mark.parametrize("width", [360, 768, 1920])
 def test_nothing_is_wider_than_the_screen(shown, width) -> None:
+    """But for the parallel coordinates on a phone: their axes keep their distance, and their frame scrolls."""
     browser = shown(30)
     browser.resize(width, 900)
     browser.wait_for(f"window.innerWidth === {width}")
     browser.wait_for(
-        "[...document.querySelectorAll('.plot .main-svg')]"
+        "[...document.querySelectorAll('.plot:not([data-figure=parallel]) .main-svg, .frame')]"
         f".every(s => s.getBoundingClientRect().right <= {width} + 1)"
     )
+    frame = "document.querySelector('[data-figure=parallel]').parentElement"
+    least = "parseInt(document.querySelector('[data-figure=parallel]').style.minWidth)"
+    browser.wait_for(f"{frame}.scrollWidth <= Math.max({least}, {frame}.clientWidth)")
+    assert browser.evaluate(f"getComputedStyle({frame}).overflowX") == "auto"
     assert browser.evaluate("document.documentElement.scrollWidth") <= width
+
+
+@pytest.fixture
+def phone(browser, pages):
+    """The report of forty trials on a phone."""
+    browser.become_phone(360, 780)
+    browser.open(pages(40).as_uri())
+    browser.wait_for("innerWidth === 360 && document.documentElement.dataset.ready === 'true'")
+    yield browser
+    browser.become_desk()
+
+
+@pytest.mark.parametrize("figure", ["learning-curves", "contour", "parallel"])
+def test_a_finger_on_a_figure_scrolls_the_page(phone, figure) -> None:
+    """Plotly takes a finger for the drag of a zoom, and a figure as wide as a phone could not be passed."""
+    phone.swipe(f"[data-figure={figure}]", 0, -200)
+    box = f"document.querySelector('[data-figure={figure}]').getBoundingClientRect()"
+    phone.wait_for(f"({box}.top + {box}.bottom) / 2 < innerHeight / 2 - 100")
+    assert phone.complaints == []
+
+
+def test_a_finger_scrolls_what_is_wider_than_a_phone(phone) -> None:
+    phone.swipe("[data-figure=parallel]", -150, 0)
+    phone.wait_for("document.querySelector('[data-figure=parallel]').parentElement.scrollLeft > 60")
 
 
 def test_no_name_of_a_parameter_runs_into_another_on_a_phone(shown) -> None:
