@@ -55,6 +55,7 @@ VARIANTS: Mapping[str, Settings] = {
     "local proposals only": replace(PLAIN, global_share=0.0),
     "no refinement of proposals": replace(PLAIN, rounds=0),
     "scores not compressed": replace(PLAIN, compression=100.0),
+    "looks that move no rival": replace(PLAIN, correlated=False),
     "expected improvement x correlation": replace(PLAIN, knowledge_gradient=False),
     "recommends without caution": replace(PLAIN, risk=0.0),
     "full-length runs only": replace(PLAIN, only_new=True),

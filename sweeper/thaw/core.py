@@ -1,9 +1,8 @@
 """The decision: start a new configuration or continue a run, and how far.
 
-Each action is worth what the look it buys can change of the belief in who is best (the knowledge gradient
-between a configuration and its best rival, Frazier et al. 2009), plus the lead a new configuration is
-predicted to have, times its chance not to crash, per cost. A share of the cost is kept for the long parts
-of the leaders' runs.
+Proposals are weighed as full runs first; then the best of them, the leading configurations with a fresh seed and the
+paused runs by what a look at each rung is worth (`acquisition.py`). Shares of the training are set aside for the long
+parts of the leaders' runs and for runs that nobody cuts.
 """
 
 from __future__ import annotations
@@ -11,53 +10,25 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from scipy.stats import qmc
 
-from sweeper.thaw.belief import NOBODY, Belief, expected_excess
+from sweeper.thaw.acquisition import Acquisition, new_prospects, paused_prospects
+from sweeper.thaw.belief import NOBODY, Belief
 from sweeper.thaw.records import Array, Begin, Continue, Decision, Run
 from sweeper.thaw.settings import Settings
-from sweeper.thaw.surrogate import Rows
 
-TOO_DEAR = 100.0
-"""Taken off the worth of points that are predicted to cost more than they may."""
-
-TINY = 1e-12
 FINALISTS = 16
 """New points for which every rung is weighed."""
 
 MAX_LIVE = 24
 """Paused runs for which every rung is weighed."""
 
+UNCUT_STREAM = 1
+"""Keeps the draws of uncut runs apart from the random numbers of proposals."""
+
 Snap = Callable[[Array], Array]
-
-
-@dataclass(frozen=True, slots=True)
-class Prospects:
-    """Runs that could be begun or continued, and what is believed of their configurations at full length.
-
-    Attributes:
-        points: (n, d).
-        run, site: whose they are, NOBODY's for new ones (n,).
-        luck: as in `Rows` (n,).
-        length: shares trained so far (n,).
-        value, variance, white: as in `Belief` (n,), (n,), (rows, n).
-        crash: probability (n,).
-        log_cost: of a full run (n,).
-    """
-
-    points: Array
-    run: Array
-    site: Array
-    luck: Array
-    length: Array
-    value: Array
-    variance: Array
-    white: Array
-    crash: Array
-    log_cost: Array
 
 
 class Thaw:
@@ -102,7 +73,7 @@ class Thaw:
             return self._initial(runs, salt)
         if self.settings.only_new:
             return self._best_new(belief, rng, (1.0,))[1]
-        if self._is_uncut(max(n, salt)):
+        if self._is_uncut(runs, max(n, salt)):
             return self._best_new(belief, rng, (1.0,), "uncut")[1]
         leader = self._leader(belief)
         if leader is not None:
@@ -146,10 +117,15 @@ class Thaw:
         point = np.clip(self._centre + radius * (draw - 0.5), 0, 1)
         return Begin(self._snap(point[None])[0], self.settings.rungs[0 if n > 2 else 1], "initial")
 
-    def _is_uncut(self, count: int) -> bool:
-        """Whether run number `count`, the next new one, is one of those that run whole, evenly over a study."""
-        share = self.settings.uncut
-        return math.floor(count * share) > math.floor((count - 1) * share)
+    def _is_uncut(self, runs: Sequence[Run], count: int) -> bool:
+        """Whether run number `count`, the next new one, is one of those that run whole.
+
+        A draw for each number, so likely that such runs have their share of all training, however short the others
+        are kept.
+        """
+        trained = sum(run.length for run in runs) / len(runs)
+        draw = np.random.default_rng([self._seed, count, UNCUT_STREAM]).random()
+        return bool(draw < self.settings.uncut * trained)
 
     def _leader(self, belief: Belief) -> int | None:
         """The unfinished run with the best value, while long runs have had less than their share."""
@@ -178,109 +154,42 @@ class Thaw:
         local = start + size * rng.standard_normal((num_local, d)) * moved
         return np.clip(np.vstack([rng.random((num_global, d)), local]), 0, 1)
 
-    def _prospects(self, belief: Belief, points: Array, sites: Array | None = None) -> Prospects:
-        """What is believed of new runs at these points (n, d)."""
-        n = len(points)
-        sites = np.full(n, NOBODY) if sites is None else sites
-        mean, variance, white = belief.surrogate.predict(
-            Rows(points, np.zeros(n), np.full(n, NOBODY), sites, np.ones(n))
-        )
-        crash = belief.crash.probability(points)
-        value = mean + np.log(np.maximum(1 - crash, 1e-6)) / belief.spread
-        log_cost = belief.cost.log_cost(points)
-        return Prospects(
-            points,
-            np.full(n, NOBODY),
-            sites,
-            np.ones(n),
-            np.zeros(n),
-            value,
-            variance,
-            white,
-            crash,
-            log_cost,
-        )
-
-    def _promise(self, belief: Belief, new: Prospects, star: float) -> Array:
-        """Logarithm of the expected improvement of full runs per cost (n,)."""
-        deviation = np.sqrt(new.variance)
-        gain = np.log(deviation * expected_excess((new.value - star) / deviation) + TINY)
-        if self.settings.max_cost is not None:
-            gain = gain - TOO_DEAR * (new.log_cost > math.log(self.settings.max_cost))
-        return np.asarray(gain + np.log(1 - new.crash + TINY) - (new.log_cost - belief.reference))
-
     def _best_new(
         self, belief: Belief, rng: np.random.Generator, rungs: tuple[float, ...], reason: str = "new"
     ) -> tuple[float, Decision]:
         """The most worthwhile new run, and what it is worth."""
         settings, d = self.settings, self.d
-        star = float(belief.value.max())
+        acquisition = Acquisition(belief, settings)
         points = self._candidates(belief, rng)
-        promise = self._promise(belief, self._prospects(belief, points), star)
+        promise = acquisition.promise(new_prospects(belief, points))
         for size in np.geomspace(0.15, 0.03, settings.rounds):
             near = np.repeat(points[np.argsort(-promise)[:8]], 12, axis=0)
             moved = rng.random(near.shape) < max(0.3, 2 / d)
             near = np.clip(near + size * rng.standard_normal(near.shape) * moved, 0, 1)
             points = np.vstack([points, near])
-            promise = np.append(promise, self._promise(belief, self._prospects(belief, near), star))
+            promise = np.append(promise, acquisition.promise(new_prospects(belief, near)))
         points = self._snap(points[np.argsort(-promise)[:FINALISTS]])
         repeated = np.argsort(-belief.value)[: settings.repeats if reason == "new" else 0]
         sites = np.append(np.full(len(points), NOBODY), belief.sites[repeated])
-        new = self._prospects(belief, np.vstack([points, belief.points[repeated]]), sites)
-        fresh = sites == NOBODY
-        worth = np.array(
-            [self._worth(belief, new, share, np.full(len(sites), star), fresh) for share in rungs]
-        )
+        new = new_prospects(belief, np.vstack([points, belief.points[repeated]]), sites)
+        worth = np.array([acquisition.worth(new, share) for share in rungs])
         rung, i = np.unravel_index(int(np.argmax(worth)), worth.shape)
-        return float(worth[rung, i]), Begin(new.points[i], rungs[rung], reason if fresh[i] else "repeat")
+        return float(worth[rung, i]), Begin(
+            new.points[i], rungs[rung], reason if sites[i] == NOBODY else "repeat"
+        )
 
     def _best_continuation(self, belief: Belief, best: tuple[float, Decision]) -> tuple[float, Decision]:
         """The most worthwhile continuation of a paused run, if it is worth more than the best so far."""
+        acquisition = Acquisition(belief, self.settings)
         hope = belief.value + np.sqrt(belief.variance)
         live = np.flatnonzero(belief.unfinished)
         live = live[np.argsort(-hope[live])[:MAX_LIVE]]
-        ordered = np.sort(belief.value)[::-1]
-        star = float(ordered[0])
-        # The best run improves on the second best, or it could never be worth a look.
-        rival = np.where(belief.value >= star, ordered[1] if len(ordered) > 1 else star - 1, star)
         for share in self.settings.rungs[1:]:
             some = live[belief.lengths[live] < share - 1e-9]
             if not len(some):
                 continue
-            paused = Prospects(
-                belief.points[some],
-                some.astype(float),
-                belief.sites[some],
-                belief.luck[some],
-                belief.lengths[some],
-                belief.value[some],
-                belief.variance[some],
-                belief.white[:, some],
-                belief.risk_of_crash[some],
-                belief.log_cost[some],
-            )
-            worth = self._worth(belief, paused, share, rival[some], np.zeros(len(some), dtype=bool))
+            worth = acquisition.worth(paused_prospects(belief, some), share)
             i = int(np.argmax(worth))
             if worth[i] > best[0]:
                 best = (float(worth[i]), Continue(int(some[i]), share, "continue"))
         return best
-
-    def _worth(self, belief: Belief, of: Prospects, share: float, star: Array, fresh: Array) -> Array:
-        """Logarithm of the worth of looking at runs at a share of their length, per cost (n,)."""
-        surrogate, settings = belief.surrogate, self.settings
-        distance = np.full(len(of.value), belief.distance(np.array(share)))
-        look = Rows(of.points, distance, of.run, of.site, of.luck)
-        _, seen_variance, seen_white = surrogate.predict(look, own=True)
-        shared = surrogate.full_length_covariance - (of.white * seen_white).sum(0)
-        deviation = np.sqrt(of.variance)
-        correlation = np.abs(shared) / np.sqrt(seen_variance + surrogate.noise_variance) / deviation
-        # What the look can change of the belief; a look that says little about full length can change little.
-        shift = deviation * np.minimum(correlation, 1.0)
-        if settings.knowledge_gradient:
-            gain = shift * expected_excess(-np.abs(of.value - star) / np.maximum(shift, TINY))
-            # A new configuration that is predicted to be ahead gains that lead by any look at all.
-            gain = gain + settings.lead * fresh * np.maximum(of.value - star, 0.0)
-        else:
-            gain = shift * expected_excess((of.value - star) / deviation)
-        cost = of.log_cost - belief.reference + np.log(share - of.length + settings.overhead)
-        return np.asarray(np.log(gain + TINY) + np.log(1 - of.crash + TINY) - cost)

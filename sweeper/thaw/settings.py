@@ -18,7 +18,8 @@ class Settings:
         verify: least share of all cost that goes to the long parts of runs, those of the leaders.
         long_from: share of a full run from which on a run counts as long.
         overhead: cost of any start or resume, as a share of a full run.
-        lead: weight of what a new configuration is predicted to be ahead of the best one.
+        rivals: leading configurations that a look is weighed against.
+        correlated: whether a look is taken to move the belief in its rivals, too.
         risk: standard deviations that are taken off before a run is recommended.
         num_candidates: points per round of proposals.
         rounds: of refinement of the best of them.
@@ -29,7 +30,8 @@ class Settings:
         robust_rounds: of finding runs whose seed was an outlier, before the fit and after it.
         tail: degrees of freedom of the seeds' offsets towards bad luck; dead seeds are common.
         lucky_outliers: whether luck has such a tail too. A run far above its neighbours is more often a find.
-        uncut: share of new configurations that run whole from the start, whatever short runs say.
+        uncut: share of all training that goes to configurations which run whole from the start, whatever short
+            runs say.
         global_share: of the proposals that come from the whole space; None lets the dimensions decide.
         knowledge_gradient: weigh a look by what it can change of the belief, else by expected improvement times
             correlation.
@@ -43,10 +45,11 @@ class Settings:
     rungs: tuple[float, ...] = (0.06, 0.12, 0.25, 0.5, 1.0)
     first_rung: int = 2
     compression: float = 0.05
-    verify: float = 0.5
+    verify: float = 0.15
     long_from: float = 0.16
     overhead: float = 0.03
-    lead: float = 1.0
+    rivals: int = 20
+    correlated: bool = True
     risk: float = 0.5
     num_candidates: int = 200
     rounds: int = 2
@@ -57,7 +60,7 @@ class Settings:
     robust_rounds: int = 2
     tail: float = 2.0
     lucky_outliers: bool = False
-    uncut: float = 0.04
+    uncut: float = 0.05
     global_share: float | None = None
     knowledge_gradient: bool = True
     crash_model: bool = True

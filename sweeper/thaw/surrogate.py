@@ -41,6 +41,7 @@ UNTHINKABLE = 1e12
 class Rows:
     """Observations: points (n, d), distances from full length, runs and configurations (n,) each.
 
+    Runs and configurations are numbers; negative ones are of their own, whatever else has the same.
     `luck` scales the variance of the run's own offset: above 1 for runs that look like outliers.
     """
 
@@ -74,8 +75,8 @@ class Prior:
     seed_sd: float = 0.4
     start: float = 0.2
     start_sd: float = 0.5
-    site: float = 0.1
-    site_sd: float = 0.4
+    site: float = 0.02
+    site_sd: float = 0.2
 
 
 class Surrogate:
@@ -172,9 +173,9 @@ class Surrogate:
         k *= drift * nearer + value
         nearer *= start
         nearer += seed * a.luck[:, None]
-        nearer *= a.run[:, None] == b.run
+        nearer *= (a.run[:, None] == b.run) & (b.run >= 0)
         k += nearer
-        k += site * (a.site[:, None] == b.site)
+        k += site * ((a.site[:, None] == b.site) & (b.site >= 0))
         k += _mean_covariance(a.v, b.v)
         return k
 

@@ -254,22 +254,23 @@ def test_ranks_only_with_percentile():
     assert one.mean == pytest.approx(other.mean)
 
 
-def test_a_share_of_new_configurations_runs_whole():
+def test_a_share_of_all_training_goes_to_runs_that_nobody_cuts():
     core = Thaw(np.full(2, 0.5), lambda points: points, 0, Settings(uncut=0.25))
-    rng = np.random.default_rng(0)
-    whole = []
-    for n in range(8, 40):
-        points = rng.random((n, 2))
-        runs = [
-            Run(p, 0.06, 0.06, np.array([0.06]), np.array([1.0 - abs(p[0] - 0.3)]), open=False)
-            for p in points
-        ]
-        decision = core.decide(runs)
-        assert isinstance(decision, Begin)
-        if decision.reason == "uncut":
-            assert decision.until == 1.0
-            whole.append(n)
-    assert whole == list(range(8, 40, 4))
+    runs, whole = [], 0.0
+    for n in range(600):
+        if n and core._is_uncut(runs, n):
+            runs.append(finished(np.full(2, 0.5), 1.0))
+            whole += 1.0
+        else:
+            runs.append(replace(finished(np.full(2, 0.5), 1.0), length=0.06))
+    assert 0.15 < whole / sum(run.length for run in runs) < 0.35
+
+
+def test_an_uncut_run_is_a_new_one_of_full_length():
+    runs = [replace(run, open=False) for run in many_runs(12, d=2)]
+    decision = Thaw(np.full(2, 0.5), lambda points: points, 0, Settings(uncut=1e6)).decide(runs)
+    assert isinstance(decision, Begin)
+    assert (decision.reason, decision.until) == ("uncut", 1.0)
 
 
 def test_dead_seeds_are_outliers_and_lucky_ones_are_not_by_default():
