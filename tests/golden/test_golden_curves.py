@@ -64,6 +64,7 @@ def test_a_fresh_seed_learns_as_before_with_everything_else(curve_of, name) -> N
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)  # minutes where a processor only emulates bfloat16
 @pytest.mark.parametrize("name", ["cartpole adam", "recall lstm", "catch pictures"])
 def test_bfloat16_learns_as_float32_does(curve_of, name) -> None:
     assert strays(name, curve_of(name, seed=13, train__precision="bfloat16")) == []
@@ -76,6 +77,7 @@ def test_every_environment_of_our_own_has_its_curve() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)  # minutes where a processor only emulates bfloat16
 @pytest.mark.parametrize("name", ["cartpole adam", "recall lstm", "catch pictures"])
 def test_bfloat16_by_autocast_learns_as_float32_does(curve_of, name, monkeypatch) -> None:
     """The way of policies that do not promise to take their weights' format."""
