@@ -48,7 +48,9 @@ def figure(study: StudyView) -> go.Figure:
     axes.append(Axis("linear", min(scores), max(scores)))
     drawing = new_figure(height=430, legend=False)
     stride = -(-len(ranked) // _MOST_TRIALS)
-    for color, bucket in _buckets(ranked[1::stride]):
+    # Where trials are compared early, the study's best may not lead yet, and stays the orange one all the same.
+    best, best_score = next((pair for pair in ranked if pair[0] == study.best), ranked[0])
+    for color, bucket in _buckets([pair for pair in ranked[::stride] if pair[0] != best]):
         xs: list[float | None] = []
         ys: list[float | None] = []
         for trial, score in bucket:
@@ -57,7 +59,6 @@ def figure(study: StudyView) -> go.Figure:
         drawing.add_scatter(
             x=xs, y=ys, mode="lines", line={"color": color, "width": 1}, opacity=0.8, hoverinfo="skip"
         )
-    best, best_score = ranked[0]
     drawing.add_scatter(
         x=list(range(len(axes))),
         y=_heights(best, best_score, names, axes),

@@ -152,3 +152,21 @@ def test_the_ranking_begins_with_the_best(study_maker, goal: str) -> None:
     study = study_maker(50, goal=goal)
     scores = [study.sign * score_of(trial) for trial in study.ranking]
     assert scores == sorted(scores, reverse=True)
+
+
+def test_the_orange_line_is_the_best_trial_where_another_led_early(study_maker) -> None:
+    """Trials compared after few steps may be led by one that came to less in the end, or was paused."""
+    whole = study_maker(40)
+    trials = tuple(t if t == whole.best else replace(t, state=TrialState.PAUSED) for t in whole.trials)
+    best = whole.best
+    assert best is not None
+    slow = replace(
+        best, curve=tuple(replace(p, score=p.score * 0.2) for p in best.curve[:-1]) + best.curve[-1:]
+    )
+    study = replace(whole, trials=tuple(slow if t == best else t for t in trials))
+    compared, at_steps = comparable_scores(study)
+    leader = max(compared, key=lambda pair: pair[1])[0]
+    assert at_steps is not None
+    assert leader != study.best
+    orange = figures.parallel(study).data[-1]
+    assert orange.hovertemplate.startswith(f"trial {best.number}, best")
