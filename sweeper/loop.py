@@ -165,6 +165,7 @@ class Sweep:
 
     def _turn(self, session: Session, oversight: Oversight) -> None:
         """The wheel: until nothing runs and nothing is to be started."""
+        oversight.heed()  # an earlier sitting may have used up the budget
         while True:
             session.fill_slots()
             reason = session.reason_to_end()

@@ -51,9 +51,11 @@ class TestBudgets:
         assert 0 < rehearsal.study.attributes()["deadline"] <= rehearsal.clock.now()
         check_whole(rehearsal.study)
         assert outcome.counts[TrialState.QUEUED] == 3
-        # The hours are a total as well: nothing more is done.
+        # The hours are a total as well: nothing more is done, not even an epoch of what was interrupted.
+        before = rehearsal.study.trials()
         again = rehearsal.run("--sweep.max-hours", "0.01", behave=lambda a: rising(a, seconds=10.0))
         assert again.reason is EndReason.HOURS
+        assert rehearsal.study.trials() == before
         more = rehearsal.run("--sweep.max-hours", "1", "--sweep.pruner", "median", "--sweep.max-runs", "3")
         assert more.counts.get(TrialState.QUEUED, 0) == 0
         check_whole(rehearsal.study)
@@ -64,6 +66,10 @@ class TestBudgets:
         spent = sum(t.cost_seconds for t in rehearsal.study.trials())
         assert 35 <= spent <= 40
         check_whole(rehearsal.study)
+        before = rehearsal.study.trials()
+        again = rehearsal.run("--sweep.max-cost-seconds", "35", "--sweep.max-runs", "50")
+        assert again.reason is EndReason.COST
+        assert rehearsal.study.trials() == before
 
     def test_a_space_can_be_exhausted(self, rehearsal):
         text = planted_text("[sweep.train.update_epochs]\ndistribution = categorical\nvalues = [1, 2, 3]\n")
