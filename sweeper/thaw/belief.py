@@ -58,16 +58,19 @@ class Belief:
         surrogate.fit(rows, y)
         self.luck = np.ones(len(runs))
         self.luck[index] = rows.luck
+        full = Rows(
+            self.points, np.zeros(len(runs)), np.full(len(runs), NOBODY), self.sites, np.ones(len(runs))
+        )
+        self.seen = np.isin(self.sites, self.sites[index])
+        self.mean, self.shown_variance, self.white = surrogate.predict(full)
+        self.variance = self.shown_variance
         pending = [i for i, run in enumerate(runs) if run.target is not None and not run.crashed]
         if pending:
             rows, y = self._believe(surrogate, rows, y, pending)
             surrogate.fit(rows, y)
+            self.mean, self.variance, self.white = surrogate.predict(full)
         self.surrogate = surrogate
         self._fit_cost_and_crash()
-        full = Rows(
-            self.points, np.zeros(len(runs)), np.full(len(runs), NOBODY), self.sites, np.ones(len(runs))
-        )
-        self.mean, self.variance, self.white = surrogate.predict(full)
         remaining = self.crash.remaining(self.points, self.lengths)
         self.risk_of_crash = np.where(self.crashed, 1.0, remaining)
         safe = np.log(np.maximum(1 - self.risk_of_crash, 1e-6)) / self.spread
@@ -81,10 +84,12 @@ class Belief:
     def best(self) -> int:
         """The run whose configuration is recommended: the best value that is not mere hope.
 
-        Values are compared where they add up, in scores, a crash counting as the worst score seen.
+        Values are compared where they add up, in scores, a crash counting as the worst score seen. What running runs
+        are expected to show makes nobody surer here, and a configuration that has shown nothing yet is no answer.
         """
-        cautious = self.mean - self.settings.risk * np.sqrt(self.variance)
-        return int(np.argmax((1 - self.risk_of_crash) * self._decompress(cautious)))
+        cautious = self.mean - self.settings.risk * np.sqrt(self.shown_variance)
+        worth = (1 - self.risk_of_crash) * self._decompress(cautious)
+        return int(np.argmax(np.where(self.seen, worth, -np.inf)))
 
     def _observations(self) -> tuple[Array, Array, Array]:
         """Run, share and level of the observations to keep, the most telling ones first."""

@@ -226,6 +226,16 @@ def test_running_runs_lower_the_uncertainty_where_they_run():
     assert with_pending.predict(at)[1][0] < alone.predict(at)[1][0]
 
 
+def test_what_runs_for_the_first_time_is_no_recommendation_and_makes_nobody_surer():
+    runs = many_runs()
+    alone = Belief(runs, Settings())
+    best = Run(np.full(3, 0.3), 0.0, 0.0, target=1.0, open=False)
+    with_it = Belief([*runs, best], Settings())
+    assert with_it.variance[-1] < with_it.shown_variance[-1]
+    assert with_it.shown_variance[:-1] == pytest.approx(alone.variance)
+    assert with_it.best() == alone.best()
+
+
 def test_points_that_cost_too_much_are_left_out():
     rng = np.random.default_rng(6)
     runs = []
