@@ -17,7 +17,15 @@ from gymnasium.vector import AutoresetMode
 from gymnasium.vector.utils import iterate
 
 from trainer.envs.python_shard import numbers_of
-from trainer.envs.shard import NOTHING_TO_REPORT, Array, EpisodeCounter, FaultyEnvironmentError, Report, Shard
+from trainer.envs.shard import (
+    FAULTS,
+    NOTHING_TO_REPORT,
+    Array,
+    EpisodeCounter,
+    FaultyEnvironmentError,
+    Report,
+    Shard,
+)
 from trainer.envs.spaces import ActionCodec, ObservationCodec
 from trainer.errors import EnvironmentMakeError
 
@@ -91,7 +99,7 @@ class BatchedShard(Shard):
             try:
                 observations, _ = env.reset(seed=seed + index)
                 self._write(observations, slots.observations[self._rows(index)])
-            except Exception as error:
+            except FAULTS as error:
                 raise self._fault(index, "failed in reset", error) from error
 
     def _rows(self, index: int) -> slice:
@@ -130,7 +138,7 @@ class BatchedShard(Shard):
             rows = self._rows(index)
             try:
                 self._step_one(env, actions[rows], rows, raw_rewards, slots, reported)
-            except Exception as error:
+            except FAULTS as error:
                 action = str(actions[rows].tolist())
                 raise self._fault(index, "failed in step", error, action) from error
         slots.rewards[:] = raw_rewards
@@ -183,7 +191,7 @@ class BatchedShard(Shard):
             if numbers:
                 reported[place] = numbers
 
-    def _fault(self, index: int, what: str, error: Exception, action: str | None = None) -> Exception:
+    def _fault(self, index: int, what: str, error: BaseException, action: str | None = None) -> Exception:
         text = "".join(traceback.format_exception(error))
         sentence = f"{what}: {type(error).__name__}: {error}"
         return FaultyEnvironmentError(index, sentence, action=action, cause=text)

@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from trainer.envs.python_shard import numbers_of
-from trainer.envs.shard import NOTHING_TO_REPORT, Array, EpisodeCounter, FaultyEnvironmentError, Report, Shard
+from trainer.envs.shard import (
+    FAULTS,
+    NOTHING_TO_REPORT,
+    Array,
+    EpisodeCounter,
+    FaultyEnvironmentError,
+    Report,
+    Shard,
+)
 from trainer.envs.spaces import ActionCodec, ObservationCodec
 from trainer.errors import EnvironmentMakeError
 
@@ -78,7 +86,7 @@ class ParallelShard(Shard):
         try:
             observations, _ = env.reset(seed=seed)
             self._write(index, observations, slots.observations)
-        except Exception as error:
+        except FAULTS as error:
             raise _fault(index, "failed in reset", error) from error
 
     def _write(self, index: int, observations: dict[Any, Any], out: Array) -> None:
@@ -109,7 +117,7 @@ class ParallelShard(Shard):
                 self._step_one(index, env, chosen, slots, reported)
             except FaultyEnvironmentError:
                 raise
-            except Exception as error:
+            except FAULTS as error:
                 raise _fault(index, "failed in step", error, repr(chosen)) from error
         ended = slots.terminated | slots.truncated
         self._counter.count(slots.rewards.astype(np.float64), ended, slots, slots.live)
@@ -149,7 +157,7 @@ class ParallelShard(Shard):
             env.close()
 
 
-def _fault(index: int, what: str, error: Exception, action: str | None = None) -> FaultyEnvironmentError:
+def _fault(index: int, what: str, error: BaseException, action: str | None = None) -> FaultyEnvironmentError:
     text = "".join(traceback.format_exception(error))
     return FaultyEnvironmentError(
         index, f"{what}: {type(error).__name__}: {error}", action=action, cause=text

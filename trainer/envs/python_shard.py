@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from trainer.envs.shard import NOTHING_TO_REPORT, Array, FaultyEnvironmentError, Report, Shard, Slots
+from trainer.envs.shard import FAULTS, NOTHING_TO_REPORT, Array, FaultyEnvironmentError, Report, Shard, Slots
 from trainer.envs.spaces import ActionCodec, ObservationCodec
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class PythonShard(Shard):
         try:
             observation, _ = env.reset(seed=seed)
             self._observations.write(observation, slots.observations[index])
-        except Exception as error:
+        except FAULTS as error:
             raise _fault(index, "failed in reset", error) from error
         self._returns[index] = 0.0
         self._lengths[index] = 0
@@ -73,7 +73,7 @@ class PythonShard(Shard):
                 observation, reward, terminated, truncated, info = env.step(action)
                 write(observation, slots.observations[index])
                 raw = float(reward)
-            except Exception as error:
+            except FAULTS as error:
                 raise _fault(index, "failed in step", error, action) from error
             rewards[index] = raw
             terminations[index] = terminated
@@ -105,7 +105,7 @@ class PythonShard(Shard):
             raise failures[0]
 
 
-def _fault(index: int, what: str, error: Exception, action: Any = None) -> FaultyEnvironmentError:
+def _fault(index: int, what: str, error: BaseException, action: Any = None) -> FaultyEnvironmentError:
     text = "".join(traceback.format_exception(error))
     shown = None if action is None else repr(action)
     return FaultyEnvironmentError(index, f"{what}: {type(error).__name__}: {error}", action=shown, cause=text)

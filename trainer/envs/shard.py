@@ -134,6 +134,10 @@ def any_true(flags: Array) -> bool:
     return b"\1" in flags.tobytes()
 
 
+FAULTS = (Exception, SystemExit)
+"""What counts as an environment's failure: one that calls `sys.exit` must not end the trainer without a word."""
+
+
 class FaultyEnvironmentError(Exception):
     """Raised by a shard when one of its environments fails; backends turn it into an EnvironmentFault.
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import importlib.util
 import os
 import sys
-from typing import TYPE_CHECKING, Any
+import traceback
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from trainer.envs.shard import FaultyEnvironmentError, Slots, check_finite
 from trainer.errors import EnvironmentMakeError, MissingExtraError, Place, PufferError
 from trainer.vector.sharded import ShardedVectorEnv
+from trainer.vector.watchdog import OverdueError, Watchdog
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,11 +27,37 @@ _START_SECONDS = 120.0
 """Beyond the timeout for steps: an actor's start is that of a Python process with its imports."""
 
 
+_ACTORS_SHARE = 0.9
+"""Of the timeout: an actor that can tell where it hangs does so before the trainer stops waiting for it."""
+
+
+class Hang(NamedTuple):
+    """An actor's answer in place of slots when a step was interrupted.
+
+    Attributes:
+        cursor: the shard's, -1 where all environments step at once.
+        what: as the rest of a sentence.
+        cause: the traceback's text.
+    """
+
+    cursor: int
+    what: str
+    cause: str
+
+
+class _ActorWatchdog(Watchdog):
+    """Interrupts a step; where native code does not let itself be interrupted, the trainer ends the actor."""
+
+    def end_process(self) -> None:
+        """The trainer does, which says more than an actor that has died."""
+
+
 class ShardHost:
     """What an actor is: a shard, and slots of its own. Failures are returned, since Ray would wrap them."""
 
-    def __init__(self, recipe: Recipe, num_envs: int) -> None:
+    def __init__(self, recipe: Recipe, num_envs: int, timeout_seconds: float) -> None:
         self._failure: Exception | None = None
+        self._watchdog = _ActorWatchdog(_ACTORS_SHARE * timeout_seconds, lambda: "")
         try:
             self._shard = recipe.make_shard(num_envs)
             self._slots = Slots.allocate(self._shard.num_rows, self._shard.observation_layout)
@@ -43,8 +71,11 @@ class ShardHost:
     def reset(self, seed: int) -> Any:
         """Slots' arrays and extras of a reset, or what went wrong."""
         try:
-            self._shard.reset(seed, self._slots)
+            with self._watchdog:
+                self._shard.reset(seed, self._slots)
             check_finite(self._shard, self._slots, None)
+        except OverdueError as error:
+            return self._hang(error)
         except Exception as error:  # noqa: BLE001 - told to the caller
             return _portable(error)
         return self._arrays(), {}
@@ -52,11 +83,18 @@ class ShardHost:
     def step(self, actions: Array) -> Any:
         """Slots' arrays and extras of a step, or what went wrong."""
         try:
-            report = self._shard.step(actions, self._slots)
+            with self._watchdog:
+                report = self._shard.step(actions, self._slots)
             check_finite(self._shard, self._slots, actions)
+        except OverdueError as error:
+            return self._hang(error)
         except Exception as error:  # noqa: BLE001 - told to the caller
             return _portable(error)
         return self._arrays(), dict(report.extras)
+
+    def _hang(self, error: OverdueError) -> Hang:
+        what = f"has not come back for {self._watchdog.patience_seconds:g} seconds"
+        return Hang(int(self._shard.cursor[0]), what, "".join(traceback.format_exception(error)))
 
     def _arrays(self) -> dict[str, Array]:
         """Last observations travel only where an episode was truncated."""
@@ -67,6 +105,7 @@ class ShardHost:
 
     def close(self) -> None:
         """Close the environments."""
+        self._watchdog.close()
         self._shard.close()
 
 
@@ -101,7 +140,8 @@ def _begin(ray: Any) -> None:
             f"No Ray answers: {' '.join(str(error).split())[:300]}.",
             place=Place(section="vec", key="backend"),
             value=named,
-            remedy="Name a running cluster in RAY_ADDRESS, or none to start one here.",
+            remedy="Name a running cluster in RAY_ADDRESS, or none to start one here. One that wants a token "
+            "(Ray 2.59 and later) takes the RAY_AUTH_TOKEN that it was started with.",
         ) from error
 
 
@@ -145,12 +185,12 @@ class RayVectorEnv(ShardedVectorEnv):
         if self._began_ray:
             _begin(self._ray)
         try:
-            self._start(recipe)
+            self._start(recipe, timeout_seconds)
         except BaseException:
             self.close()
             raise
 
-    def _start(self, recipe: Recipe) -> None:
+    def _start(self, recipe: Recipe, timeout_seconds: float) -> None:
         # As many actors as asked for, however few cores there are: each takes its share of one.
         share = min(1.0, self._ray.cluster_resources().get("CPU", 1.0) / self._num_workers / 2)
         environment = {
@@ -160,7 +200,9 @@ class RayVectorEnv(ShardedVectorEnv):
         actor = self._ray.remote(ShardHost).options(
             num_cpus=round(share, 4), scheduling_strategy="SPREAD", runtime_env={"env_vars": environment}
         )
-        self._actors = [actor.remote(recipe, self._envs_per_worker) for _ in range(self._num_workers)]
+        self._actors = [
+            actor.remote(recipe, self._envs_per_worker, timeout_seconds) for _ in range(self._num_workers)
+        ]
         for number, host in enumerate(self._actors):
             failure = self._get(host.ready.remote(), number, _START_SECONDS)
             if isinstance(failure, FaultyEnvironmentError):
@@ -194,6 +236,9 @@ class RayVectorEnv(ShardedVectorEnv):
             answer = self._get(self._answers.pop(number), number)
             if isinstance(answer, FaultyEnvironmentError):
                 raise self._told(answer, number)
+            if isinstance(answer, Hang):
+                actions = self._actions.get(number)
+                raise self._silent(number, answer.cursor, answer.what, actions, answer.cause)
             arrays, reported = answer
             offset = place * self._rows_per_worker
             for name, array in arrays.items():

@@ -79,6 +79,12 @@ class TestOnEveryBackend:
         assert re.search("after the action .*3", told)
         assert "planted_environments.py" in told
 
+    def test_an_environment_that_ends_the_program(self, vec):
+        told = fault_of(make_config("leave", **vec))
+        assert f"Environment {VICTIM} " in told
+        assert "SystemExit: planted end" in told
+        assert "planted_environments.py" in told
+
     def test_an_exception_in_reset(self, vec):
         told = fault_of(make_config("raise in reset", **vec))
         assert f"Environment {VICTIM} " in told
