@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import plotly.graph_objects as go
 
 _WITH_SCORE = (TrialState.PRUNED, TrialState.PAUSED, TrialState.COMPLETE)
+_WITHOUT_SCORE = (TrialState.FAILED, TrialState.INFEASIBLE)
 
 
 def figure(study: StudyView) -> go.Figure:
@@ -39,7 +40,7 @@ def figure(study: StudyView) -> go.Figure:
                 hovertext=[describe(study, trial) for trial in trials],
                 hoverinfo="text",
             )
-    failed = study.in_state(TrialState.FAILED, TrialState.INFEASIBLE)
+    failed = study.in_state(*_WITHOUT_SCORE)
     if failed:
         scores = [score_of(trial) for trial in study.scored] or [0.0]
         foot = min(scores) - 0.06 * ((max(scores) - min(scores)) or 1.0)
@@ -47,7 +48,7 @@ def figure(study: StudyView) -> go.Figure:
             x=[trial.number for trial in failed],
             y=[foot] * len(failed),
             mode="markers",
-            name="failed",
+            name=" or ".join(state.value for state in _WITHOUT_SCORE if study.in_state(state)),
             marker={
                 "symbol": "x-thin",
                 "size": 8,

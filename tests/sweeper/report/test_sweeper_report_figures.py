@@ -170,3 +170,14 @@ def test_the_orange_line_is_the_best_trial_where_another_led_early(study_maker) 
     assert leader != study.best
     orange = figures.parallel(study).data[-1]
     assert orange.hovertemplate.startswith(f"trial {best.number}, best")
+
+
+def test_a_configuration_that_does_not_fit_is_not_called_a_failure(study_maker) -> None:
+    whole = study_maker(60)
+    assert "failed" in [trace.name for trace in figures.history(whole).data]
+    changed = tuple(
+        replace(t, state=TrialState.INFEASIBLE) if t.state is TrialState.FAILED else t for t in whole.trials
+    )
+    names = [trace.name for trace in figures.history(replace(whole, trials=changed)).data]
+    assert "infeasible" in names
+    assert "failed" not in names
