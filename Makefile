@@ -57,7 +57,7 @@ $(PROCGEN_VENV)/.procgen: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(PROCGEN_VENV)
 	grep -vE '^(numpy|pandas)==' constraints.txt > $(PROCGEN_VENV)/constraints.txt
 	$(PROCGEN_VENV)/bin/python -m pip --disable-pip-version-check install --quiet \
-	  --constraint $(PROCGEN_VENV)/constraints.txt --editable '.[procgen,test]'
+	  --constraint $(PROCGEN_VENV)/constraints.txt --editable '.[procgen,test,video]'
 	touch $@
 
 procgen: $(PROCGEN_VENV)/.procgen

@@ -7,7 +7,7 @@ import importlib.util
 import numpy as np
 import pytest
 
-from trainer import load_config, train
+from trainer import load_config, record, train
 from trainer.envs.procgen import GAMES, ProcgenRecipe
 from trainer.envs.shard import Slots
 
@@ -65,7 +65,7 @@ def test_settings_reach_procgen(mode):
 
 
 @pytest.mark.procgen
-def test_the_config_trains_on_procgen():
+def test_the_config_trains_on_procgen_and_is_filmed(tmp_path):
     """The shipped file, a few steps of it: what a user starts is what is tested."""
     settings = {
         "train.device": "cpu",
@@ -77,8 +77,11 @@ def test_the_config_trains_on_procgen():
         "train.total_timesteps": 256,
         "train.update_epochs": 1,
     }
-    result = train(load_config("coinrun").override(settings))
+    config = load_config("coinrun").override(settings)
+    result = train(config, folder=tmp_path)
     assert result.agent_steps == 256
+    film = record(config, result.checkpoint, tmp_path / "film.mp4", episodes=1, seed=3)
+    assert film.path.stat().st_size == film.num_bytes > 1000
 
 
 @needs_envpool
