@@ -39,11 +39,12 @@ def bowl(values, space):
 class Simulation:
     """Runs trials one after another (or several at once, in lockstep) as the method says."""
 
-    def __init__(self, config, *, formula=bowl, seed=3, crash=None, trials=(), sign=1.0):
+    def __init__(self, config, *, formula=bowl, seed=3, crash=None, trials=(), sign=1.0, bend=float):
         self.config = config
         self.space = SearchSpace.from_config(config)
         self.method = make_method(config, self.space, seed)
         self.formula = formula
+        self.bend = bend
         self.crash = crash
         self.sign = sign
         self.trials = {trial.uuid: trial for trial in trials}
@@ -80,6 +81,7 @@ class Simulation:
         while trial.agent_steps < end:
             steps = min(trial.agent_steps + TOTAL // POINTS, end)
             level = score * (1 - math.exp(-4 * steps / TOTAL)) if math.isfinite(score) else score
+            level = self.bend(level)
             point = Observation(steps, steps / 1000, level)
             trial = replace(
                 trial, agent_steps=steps, cost_seconds=steps / 1000, curve=(*trial.curve, point), score=level
