@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import queue
+import socket
 import threading
 from multiprocessing import AuthenticationError
 from multiprocessing.connection import Client, Connection
@@ -68,7 +69,8 @@ class Guest:
                 rule="Only processes of the same user in the same container can join a sweep.",
                 remedy="On other machines: [sweep] launcher = ray.",
             ) from error
-        threading.Thread(target=self._listen, name="host", daemon=True).start()
+        self._listener = threading.Thread(target=self._listen, name="host", daemon=True)
+        self._listener.start()
         self._say(
             "hello",
             Hello(os.getpid(), launcher.token, launcher.slots, cuda_available, own_version()),
@@ -111,6 +113,13 @@ class Guest:
 
     def close(self) -> None:
         """Leave."""
+        # Shut down first: closed under the listener's hands, the connection would be read without a handle.
+        with (
+            contextlib.suppress(OSError),
+            socket.fromfd(self._connection.fileno(), socket.AF_UNIX, socket.SOCK_STREAM) as line,
+        ):
+            line.shutdown(socket.SHUT_RDWR)
+        self._listener.join()
         with contextlib.suppress(OSError):
             self._connection.close()
 
