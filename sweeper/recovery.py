@@ -10,20 +10,25 @@ from sweeper.records import TrialState
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from sweeper.records import Trial
     from sweeper.store.ledger import Ledger
 
 
-def recover(ledger: Ledger, on_note: Callable[[str], None]) -> list[str]:
-    """Put trials that were running back in the queue; the uuids of all that wait, by number.
+def fill_in(ledger: Ledger, trial: Trial) -> None:
+    """Put into the database what a worker that is gone had noted of its curve and nobody had heard.
 
-    What the workers had noted of their curves and the database had not heard is filled in, so that a trial that
-    goes on from its checkpoint has its whole curve.
+    Its checkpoint may lie beyond the last report: a trial that goes on from there has its whole curve only so.
     """
+    folder = ledger.study.trial_folder(trial.number)
+    if folder_owner(folder) in (None, trial.uuid):
+        ledger.backfill(trial.uuid, read_curve_file(folder))
+
+
+def recover(ledger: Ledger, on_note: Callable[[str], None]) -> list[str]:
+    """Put trials that were running back in the queue, their curves filled in; the uuids of all that wait, by number."""
     cut_off = ledger.in_state(TrialState.RUNNING)
     for trial in cut_off:
-        folder = ledger.study.trial_folder(trial.number)
-        if folder_owner(folder) in (None, trial.uuid):
-            ledger.backfill(trial.uuid, read_curve_file(folder))
+        fill_in(ledger, trial)
         ledger.change(trial.uuid, TrialState.QUEUED)
     if cut_off:
         numbers = ", ".join(str(trial.number) for trial in cut_off)

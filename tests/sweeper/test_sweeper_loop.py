@@ -13,9 +13,9 @@ from planted_rehearsal import Notes, Rehearsal, StopAfter, check_whole, rising, 
 
 from sweeper.errors import StudyLockedError, StudyMismatchError, StudyNameError, SweepAbortedError
 from sweeper.folder import write_folder
-from sweeper.launchers.simulated import Epoch, write_checkpoint
+from sweeper.launchers.simulated import Epoch, SimulatedLauncher, write_checkpoint
 from sweeper.listener import EndReason
-from sweeper.records import TrialState
+from sweeper.records import Reported, TrialState
 from sweeper.store import open_store
 from sweeper.store.ledger import Ledger
 from trainer.errors import FailureKind
@@ -177,6 +177,25 @@ class TestFailures:
         assert resumed == [1]
         trial = rehearsal.study.trials()[1]
         assert trial.attributes["attempts"] == 2
+        assert [p.agent_steps for p in rehearsal.study.curve(trial.uuid)] == list(range(1000, 10_001, 1000))
+        check_whole(rehearsal.study)
+
+    def test_an_epoch_whose_report_was_lost_with_its_worker_is_in_the_curve(self, rehearsal, monkeypatch):
+        """The worker had trained it, noted it and written a checkpoint; nobody had heard of it."""
+        lost, hear = [], SimulatedLauncher.events
+
+        def lose_one(launcher, timeout_seconds):
+            heard = hear(launcher, timeout_seconds)
+            for event in heard:
+                if isinstance(event, Reported) and event.agent_steps == 5000 and not lost:
+                    lost.append(event)
+                    launcher.kill(event.uuid, FailureKind.WORKER_LOST, "Planted.")
+            return [event for event in heard if event not in lost]
+
+        monkeypatch.setattr(SimulatedLauncher, "events", lose_one)
+        rehearsal.run("--sweep.max-runs", "1")
+        assert len(lost) == 1
+        trial = rehearsal.study.trials()[0]
         assert [p.agent_steps for p in rehearsal.study.curve(trial.uuid)] == list(range(1000, 10_001, 1000))
         check_whole(rehearsal.study)
 
