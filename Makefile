@@ -33,7 +33,7 @@ $(VENV)/.dev: $(VENV)/.sweep
 sweep: $(VENV)/.sweep
 	$(BIN)/puffer-sweep start config/atari.ini --study quickstart $(SWEEP_FLAGS)
 
-SWEEP_FLAGS ?= --sweep.max-runs 8 --sweep.max-hours 0.12 --train.total-timesteps 40960
+SWEEP_FLAGS ?= --sweep.max-runs 8 --sweep.max-hours 0.12 --train.total-timesteps 20480
 
 test: $(VENV)/.dev lint types contracts
 	$(BIN)/python -m pytest -m "not slow" -n 2 $(PYTEST_FLAGS)

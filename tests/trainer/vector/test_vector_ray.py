@@ -75,6 +75,21 @@ def test_trajectories_are_those_of_worker_processes(name, batch_size):
     assert played["Ray"] == played["Multiprocessing"]
 
 
+def told_of(fault, victim, **vec):
+    """What is said of a fault in the environment with seed `victim` of those from 100 on."""
+    config = make_config("Faulty", "Ray", {"fault": fault, "victim": victim}, **vec)
+    vector = make_vector(config, "cpu")
+    try:
+        vector.reset(100)
+        with pytest.raises(EnvironmentFault) as caught:  # noqa: PT012 - it comes in one of the steps
+            for _ in range(6):
+                vector.recv()
+                vector.send(torch.full((4, 1), 3))
+    finally:
+        vector.close()
+    return str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("fault", "said"),
     [
@@ -86,34 +101,15 @@ def test_trajectories_are_those_of_worker_processes(name, batch_size):
     ],
 )
 def test_faults(fault, said):
-    env = {"fault": fault, "victim": 102}
     timeout = 3.0 if "hang" in fault else 60.0
-    vector = make_vector(make_config("Faulty", "Ray", env, timeout_seconds=timeout, num_workers=4), "cpu")
-    try:
-        vector.reset(100)
-        with pytest.raises(EnvironmentFault) as caught:  # noqa: PT012 - it comes in one of the steps
-            for _ in range(6):
-                vector.recv()
-                vector.send(torch.full((4, 1), 3))
-    finally:
-        vector.close()
-    assert said in str(caught.value)
-    assert "Environment 2 (Ray)" in str(caught.value)
-    assert "after the action" in str(caught.value)
+    told = told_of(fault, 102, timeout_seconds=timeout, num_workers=4)
+    assert said in told
+    assert "Environment 2 (Ray)" in told
+    assert "after the action" in told
 
 
 def test_a_hang_is_located_among_the_environments_of_an_actor():
-    env = {"fault": "hang", "victim": 103}
-    vector = make_vector(make_config("Faulty", "Ray", env, timeout_seconds=3.0), "cpu")
-    try:
-        vector.reset(100)
-        with pytest.raises(EnvironmentFault) as caught:  # noqa: PT012 - it comes in one of the steps
-            for _ in range(6):
-                vector.recv()
-                vector.send(torch.full((4, 1), 3))
-    finally:
-        vector.close()
-    told = str(caught.value)
+    told = told_of("hang", 103, timeout_seconds=3.0)
     assert "Environment 3 (Ray) has not come back for" in told
     assert "after the action 3" in told
     assert "planted_environments.py" in told
