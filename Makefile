@@ -36,7 +36,7 @@ sweep: $(VENV)/.sweep
 SWEEP_FLAGS ?= --sweep.max-runs 8 --sweep.max-hours 0.12 --train.total-timesteps 20480
 
 test: $(VENV)/.dev lint types contracts
-	$(BIN)/python -m pytest -m "not slow" -n 2 $(PYTEST_FLAGS)
+	$(BIN)/python -m pytest -m "not slow" -n 2 -o faulthandler_timeout=400 $(PYTEST_FLAGS)
 
 # Everything else: Ray, PostgreSQL, Chromium, envpool, golden curves, kill tests (`make slow`), and Procgen, whose wheels
 # need NumPy 1 and with it an environment of their own (`make procgen`). What a machine lacks is skipped with a reason.
