@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from sweeper.limits import RETRYABLE
 from sweeper.records import Ending, Finished, Trial, TrialState
-from sweeper.recovery import fill_in
 from trainer.errors import FailureKind
 
 if TYPE_CHECKING:
@@ -76,12 +75,10 @@ def _fail(session: Session, event: Finished, run: Running) -> Trial:
         # Not the trial's fault: it is continued, and that does not count as an attempt.
         if session.ending is None:
             session.waiting.append(uuid)
-        fill_in(session.ledger, trial)
         return session.ledger.change(uuid, TrialState.QUEUED)
     if retryable and attempts <= session.config.sweep.retries and session.ending is None:
         session.waiting.append(uuid)
         session.listener.on_note(f"Trial {trial.number} is tried again: {event.failure_message}")
-        fill_in(session.ledger, trial)
         return session.ledger.change(
             uuid,
             TrialState.QUEUED,

@@ -8,27 +8,36 @@ from sweeper.folder import folder_owner, read_curve_file
 from sweeper.records import TrialState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
-    from sweeper.records import Trial
+    from sweeper.records import CurvePoint, Trial
     from sweeper.store.ledger import Ledger
 
 
-def fill_in(ledger: Ledger, trial: Trial) -> None:
+def fill_in(ledger: Ledger, trial: Trial, known: Sequence[CurvePoint]) -> Sequence[CurvePoint]:
     """Put into the database what a worker that is gone had noted of its curve and nobody had heard.
 
     Its checkpoint may lie beyond the last report: a trial that goes on from there has its whole curve only so.
+
+    Args:
+        ledger: of its study.
+        trial: neither running nor ended.
+        known: its curve as the database has it.
+
+    Returns:
+        The whole curve.
     """
     folder = ledger.study.trial_folder(trial.number)
-    if folder_owner(folder) in (None, trial.uuid):
-        ledger.backfill(trial.uuid, read_curve_file(folder))
+    if folder_owner(folder) not in (None, trial.uuid):
+        return known
+    return ledger.backfill(trial.uuid, known, read_curve_file(folder))
 
 
 def recover(ledger: Ledger, on_note: Callable[[str], None]) -> list[str]:
     """Put trials that were running back in the queue, their curves filled in; the uuids of all that wait, by number."""
     cut_off = ledger.in_state(TrialState.RUNNING)
     for trial in cut_off:
-        fill_in(ledger, trial)
+        fill_in(ledger, trial, ledger.curve(trial.uuid))
         ledger.change(trial.uuid, TrialState.QUEUED)
     if cut_off:
         numbers = ", ".join(str(trial.number) for trial in cut_off)

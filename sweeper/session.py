@@ -22,6 +22,7 @@ from sweeper.records import (
     TrialState,
     Verdict,
 )
+from sweeper.recovery import fill_in
 from sweeper.running import Resuming, Running
 from sweeper.store.attributes import scored
 from trainer.config import dump_config
@@ -199,6 +200,7 @@ class Session:
             except TimeoutError:
                 return
             self.resuming.pop(0)
+            known = fill_in(self.ledger, self.ledger.trial(first.uuid), known)
             self._launch(self.ledger.trial(first.uuid), first.config, first.pause_at, known)
 
     def _launch(
