@@ -200,8 +200,8 @@ class Session:
             except TimeoutError:
                 return
             self.resuming.pop(0)
-            known = fill_in(self.ledger, self.ledger.trial(first.uuid), known)
-            self._launch(self.ledger.trial(first.uuid), first.config, first.pause_at, known)
+            whole = fill_in(self.ledger, self.ledger.trial(first.uuid), known)
+            self._launch(self.ledger.trial(first.uuid), first.config, first.pause_at, whole)
 
     def _launch(
         self, trial: Trial, config: Config, pause_at: int | None, known: Sequence[CurvePoint] | None
