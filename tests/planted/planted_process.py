@@ -25,11 +25,14 @@ class SweepProcess:
         self.folder = folder
         self.words = [*(["join"] if join else []), str(folder), *settings]
         self.token = process_token(folder / "studies.db", "planted")
-        self.process = None
+        self.process = self.reader = None
         self.heard = threading.Condition()
 
     def start(self):
         path = os.pathsep.join([str(PLANTED), *sys.path])
+        if self.reader is not None:
+            # The end of the one before must not be taken for the end of this one.
+            self.reader.join()
         self.lines, self.ended = [], False
         self.process = subprocess.Popen(
             [sys.executable, str(PLANTED / "planted_sweep.py"), *self.words],
