@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from sweeper.errors import SweepError
 from sweeper.folder import CONFIG_FILE, write_text
 from sweeper.formatting import format_number, format_seconds, format_time
+from sweeper.limits import furthest_of
 from sweeper.records import Trial, TrialState
 from sweeper.repeats import read_repeats, verdict
 from trainer.config import DEFAULT, FILE, Config, Origin, dump_config, load_config_file
@@ -76,11 +77,25 @@ def choose_trial(study: StoredStudy, number: int | None = None) -> Trial:
         return study.trial(number)
     best = study.best()
     if best is None:
+        furthest = furthest_of(study.trials(), study.spec.goal)
+        known, name = "any trial", "N"
+        if furthest is not None:
+            known, name = f"the one that has come furthest, {how_far(furthest)}", str(furthest.number)
         raise SweepError(
             f"Study {study.name!r} has no complete trial yet, so there is no best one.",
-            remedy=f"Wait for one, or name any trial: puffer-sweep export {study.name} --trial N.",
+            remedy=f"Wait for one, or take {known}: puffer-sweep export {study.name} --trial {name}.",
         )
     return best
+
+
+def how_far(trial: Trial) -> str:
+    """How far a trial with a score has come, as in `trial 3 with score 1.5 at 50 % of its steps`."""
+    share = trial.agent_steps / max(trial.total_agent_steps, 1)
+    return (
+        f"trial {trial.number} with score {format_number(trial.score)} at {share:.0%} of its steps".replace(
+            "%", " %"
+        )
+    )
 
 
 def confirmed_leader(study: StoredStudy) -> Trial:

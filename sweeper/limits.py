@@ -39,6 +39,17 @@ def best_of(trials: Sequence[Trial], goal: str) -> Trial | None:
     return max(complete, key=lambda t: (sign * (t.score or 0.0), -t.number), default=None)
 
 
+def furthest_of(trials: Sequence[Trial], goal: str) -> Trial | None:
+    """The trial with a score that has trained the largest share of its steps; the better one among equals."""
+    sign = -1.0 if goal == "minimize" else 1.0
+    scored = [t for t in trials if t.score is not None and t.total_agent_steps and t.failure_kind is None]
+    return max(
+        scored,
+        key=lambda t: (t.agent_steps / t.total_agent_steps, sign * (t.score or 0.0), -t.number),
+        default=None,
+    )
+
+
 @dataclass(slots=True)
 class Budget:
     """What a study may use in all.

@@ -38,6 +38,7 @@ class SweepOutcome:
         artifacts_folder: the study's folder.
         elapsed_seconds: of this call.
         repeats: what `[sweep] confirm_top` found, best mean first; empty where it was not asked for.
+        furthest: the trial that has come furthest, which leads while none is complete.
     """
 
     reason: EndReason
@@ -47,6 +48,7 @@ class SweepOutcome:
     artifacts_folder: Path
     elapsed_seconds: float
     repeats: tuple[Repeat, ...] = ()
+    furthest: Trial | None = None
 
 
 UNHURRIED = (EndReason.RUNS, EndReason.HOURS, EndReason.COST, EndReason.EXHAUSTED)

@@ -10,7 +10,7 @@ from sweeper.asking import Asker
 from sweeper.backups import Backups
 from sweeper.disk import CheckpointQuota, DiskWatch
 from sweeper.errands import catch_up
-from sweeper.limits import Breaker, Budget, Stopwatch, best_of
+from sweeper.limits import Breaker, Budget, Stopwatch, best_of, furthest_of
 from sweeper.listener import EndReason, SweepOutcome, SweepStart
 from sweeper.oversight import Oversight
 from sweeper.provenance import code_folder, git_commit, machine_facts, versions
@@ -110,4 +110,5 @@ def outcome_of(ledger: Ledger, reason: EndReason, elapsed_seconds: float) -> Swe
         study_name=study.name,
         artifacts_folder=study.folder,
         elapsed_seconds=elapsed_seconds,
+        furthest=furthest_of(trials, study.spec.goal),
     )

@@ -194,7 +194,13 @@ def show_outcome(outcome: SweepOutcome, results: Results, storage: str) -> None:
     console.print()
     console.print(f"{_REASONS[outcome.reason]} after {format_seconds(outcome.elapsed_seconds)}: {counts}.")
     if outcome.best is None:
-        console.print("No trial is complete yet.")
+        from sweeper.export import how_far
+
+        led = outcome.furthest
+        console.print(
+            "No trial is complete yet" + (f"; {how_far(led)} has come furthest." if led is not None else "."),
+            soft_wrap=True,
+        )
     else:
         score, seconds = format_number(outcome.best.score), format_seconds(outcome.best.cost_seconds)
         console.print(
@@ -226,6 +232,11 @@ def show_outcome(outcome: SweepOutcome, results: Results, storage: str) -> None:
     if results.best is not None:
         console.print(f"  puffer-sweep export {outcome.study_name}{where} -o best.ini", soft_wrap=True)
         console.print("  puffer-sweep train best.ini", soft_wrap=True)
+    elif outcome.furthest is not None:
+        console.print(
+            f"  puffer-sweep export {outcome.study_name}{where} --trial {outcome.furthest.number} -o best.ini",
+            soft_wrap=True,
+        )
 
 
 def _print_values(console: Console, outcome: SweepOutcome) -> None:

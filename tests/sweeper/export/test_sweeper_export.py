@@ -40,6 +40,18 @@ def test_without_a_complete_trial_there_is_no_best(fill) -> None:
         choose_trial(fill(scores=()).study)
 
 
+def test_without_a_complete_trial_the_one_that_has_come_furthest_is_named(rehearsal) -> None:
+    rehearsal.run(
+        *("--sweep.method", "thaw", "--sweep.pruner", "promotion", "--sweep.max-cost-seconds", "8"),
+        *("--sweep.max-runs", "50"),
+    )
+    with pytest.raises(SweepError) as caught:
+        choose_trial(rehearsal.study)
+    assert "trial 0 with score" in caught.value.paragraph()
+    assert "at 30 % of its steps: puffer-sweep export" in caught.value.paragraph()
+    assert "--trial 0." in caught.value.paragraph()
+
+
 def test_the_file_loads_to_the_trials_config(filled, tmp_path) -> None:
     exported = export_trial(filled.study, filled.study.trial(1))
     write_exported(exported, tmp_path / "best.ini")
