@@ -6,6 +6,8 @@ import sys
 import pytest
 
 from sweeper.cli import run
+from sweeper.cli.train import new_folder
+from trainer.config import Config
 
 
 def call(capsys, *arguments: str) -> tuple[int, str, str]:
@@ -59,3 +61,9 @@ def test_a_missing_tensorboard_names_its_extra(capsys, here, monkeypatch) -> Non
     assert code == 1
     assert "puffer-sweep[tensorboard]" in err
     assert files(here) == []
+
+
+def test_a_runs_folder_has_a_name_for_every_file_system(tmp_path) -> None:
+    config = Config().override({"train.data_dir": str(tmp_path), "base.env_name": "my_module:make_env"})
+    assert new_folder(config, "my_module:make_env").name == "my_module-make_env-0001"
+    assert new_folder(config, "configs/best.ini").name == "best-my_module-make_env-0001"
