@@ -30,7 +30,11 @@ def fill_in(ledger: Ledger, trial: Trial, known: Sequence[CurvePoint]) -> Sequen
     folder = ledger.study.trial_folder(trial.number)
     if folder_owner(folder) not in (None, trial.uuid):
         return known
-    return ledger.backfill(trial.uuid, known, read_curve_file(folder))
+    last = known[-1].agent_steps if known else 0
+    missing = [point for point in read_curve_file(folder) if point.agent_steps > last]
+    if missing:
+        ledger.backfill(trial.uuid, known, missing)
+    return [*known, *missing]
 
 
 def recover(ledger: Ledger, on_note: Callable[[str], None]) -> list[str]:

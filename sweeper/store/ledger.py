@@ -296,26 +296,10 @@ class Ledger:
         self._keep(trial)
         return trial, observation
 
-    def backfill(
-        self, uuid: str, known: Sequence[CurvePoint], points: Sequence[CurvePoint]
-    ) -> Sequence[CurvePoint]:
-        """Add points that a worker has noted in the trial's folder and that a kill kept from being written.
-
-        Args:
-            uuid: of a trial that is not running.
-            known: its curve in the database.
-            points: its curve in the folder.
-
-        Returns:
-            The whole curve.
-        """
-        last = known[-1].agent_steps if known else 0
-        missing = [point for point in points if point.agent_steps > last]
-        if not missing:
-            return known
-        whole = [*known, *missing]
+    def backfill(self, uuid: str, known: Sequence[CurvePoint], missing: Sequence[CurvePoint]) -> None:
+        """Add points to the known curve of a trial that does not run, which a kill kept from being told."""
         trial = self._trials[uuid]
-        thinner, observations = Thinner.after(scored(whole), trial.total_agent_steps)
+        thinner, observations = Thinner.after(scored([*known, *missing]), trial.total_agent_steps)
         self._thinners[uuid] = thinner
         filled = replace(
             trial,
@@ -335,7 +319,6 @@ class Ledger:
             self._update_row(connection, filled, now)
 
         self.writer.put(write)
-        return whole
 
     # --- the study itself ----------------------------------------------------------------------------------------
 

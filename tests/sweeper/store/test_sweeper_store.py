@@ -150,8 +150,7 @@ class TestLedger:
         trial = add(ledger)
         for point in points(10, 20):
             ledger.report(trial.uuid, point)
-        whole = ledger.backfill(trial.uuid, ledger.curve(trial.uuid), points(10, 20, 30, 40))
-        assert [p.agent_steps for p in whole] == [10, 20, 30, 40]
+        ledger.backfill(trial.uuid, ledger.curve(trial.uuid), points(30, 40))
         assert ledger.trial(trial.uuid).agent_steps == 40
         ledger.close()
         assert [p.agent_steps for p in study.curve(trial.uuid)] == [10, 20, 30, 40]
