@@ -30,7 +30,7 @@ from benchmarks.search.problems import POINTS, Problem, make_problem
 from benchmarks.search.run import BUDGET, GRID, problem_settings
 from sweeper.clock import VirtualClock
 from sweeper.launchers.simulated import Behaviour, Epoch, SimulatedLauncher
-from sweeper.listener import Silence
+from sweeper.listener import EndReason, Silence
 from sweeper.loop import Sweep
 from sweeper.provenance import code_folder, git_commit, machine_facts
 from trainer.config import Config
@@ -125,7 +125,8 @@ def search(problem: Problem, method: str, pruner: str, seed: int, workers: int) 
             config, Path(name) / "studies.db", "measured", launcher=launcher, clock=clock, listener=onlooker
         )
         onlooker.sweep = sweep
-        sweep.run()
+        if sweep.run().reason is EndReason.INTERRUPTED:
+            raise SystemExit("Interrupted: this search is not noted.")
     inc = onlooker.trajectory(budget)
     return {
         "method": f"{method}+{pruner}", "problem": problem.name, "seed": seed, "workers": workers,
