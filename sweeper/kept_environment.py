@@ -53,7 +53,7 @@ class KeptEnvironment:
         self._thread: threading.Thread | None = None
         self._begin_seconds = 0.0
         self._last_number: int | None = None
-        self._stride = 1
+        self._stride: int | None = None
 
     def take(self, assignment: Assignment) -> VectorEnv:
         """An environment for a trial, begun with its seed unless the trial goes on from a checkpoint.
@@ -96,7 +96,7 @@ class KeptEnvironment:
             or config.vec.seed != trial_seed(config.sweep.seed, assignment.number)
         ):
             return
-        seed = trial_seed(config.sweep.seed, assignment.number + self._stride)
+        seed = trial_seed(config.sweep.seed, assignment.number + (self._stride or assignment.num_slots))
         self._thread = threading.Thread(
             target=self._begin_spare, args=(assignment, seed), name="next trial's environment", daemon=True
         )
@@ -135,7 +135,7 @@ class KeptEnvironment:
             self._thread = None
 
     def _learn_stride(self, number: int) -> None:
-        """Trials come to a worker about as many numbers apart as there are workers."""
+        """Trials come to a worker about as many numbers apart as there are workers; how many, the last two say."""
         if self._last_number is not None and number > self._last_number:
             self._stride = number - self._last_number
         self._last_number = number

@@ -149,6 +149,7 @@ class Assignment:
         resume_from: a checkpoint to continue from.
         earlier: the curve before that checkpoint, so that the final score sees the whole run.
         pause_at: agent steps at which the run shall pause unless told otherwise; None for full length.
+        num_slots: trials side by side: so many numbers on is the trial that its worker may expect next.
     """
 
     uuid: str
@@ -159,6 +160,7 @@ class Assignment:
     resume_from: Path | None = None
     earlier: tuple[Observation, ...] = ()
     pause_at: int | None = None
+    num_slots: int = 1
 
 
 # What a worker says, in the order it can say it. Every event names its trial.

@@ -236,6 +236,7 @@ class Session:
                 resume_from=checkpoint,
                 earlier=earlier,
                 pause_at=pause_at,
+                num_slots=self.launcher.slots,
             )
         )
         self.listener.on_started(trial)

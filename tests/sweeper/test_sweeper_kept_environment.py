@@ -44,7 +44,7 @@ def kept(made) -> KeptEnvironment:
     return KeptEnvironment(make)
 
 
-def assignment(number: int, num_envs: int = 4, resume_from: Path | None = None):
+def assignment(number: int, num_envs: int = 4, resume_from: Path | None = None, num_slots: int = 1):
     config = Config().override({"vec.num_envs": num_envs})
     seed = trial_seed(config.sweep.seed, number)
     return SimpleNamespace(
@@ -52,6 +52,7 @@ def assignment(number: int, num_envs: int = 4, resume_from: Path | None = None):
         config=config.override({"vec.seed": seed, "train.seed": seed}),
         num_threads=1,
         resume_from=resume_from,
+        num_slots=num_slots,
     )
 
 
@@ -80,6 +81,14 @@ def test_numbers_lie_as_far_apart_as_there_are_workers(kept, made) -> None:
     kept.close()
     # One guess (number 1) was wrong.
     assert begun <= 6
+
+
+def test_the_first_guess_knows_how_many_run_side_by_side(kept, made) -> None:
+    for number in (0, 3, 6):
+        run(kept, assignment(number, num_slots=3))
+    kept.close()
+    # Three trials and the one that did not come: each was begun once.
+    assert sum(len(vector.seeds) for vector in made) == 4
 
 
 def test_another_environment_and_a_checkpoint(kept, made) -> None:
