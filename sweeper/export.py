@@ -90,12 +90,8 @@ def choose_trial(study: StoredStudy, number: int | None = None) -> Trial:
 
 def how_far(trial: Trial) -> str:
     """How far a trial with a score has come, as in `trial 3 with score 1.5 at 50 % of its steps`."""
-    share = trial.agent_steps / max(trial.total_agent_steps, 1)
-    return (
-        f"trial {trial.number} with score {format_number(trial.score)} at {share:.0%} of its steps".replace(
-            "%", " %"
-        )
-    )
+    percent = 100 * trial.agent_steps / max(trial.total_agent_steps, 1)
+    return f"trial {trial.number} with score {format_number(trial.score)} at {percent:.0f} % of its steps"
 
 
 def confirmed_leader(study: StoredStudy) -> Trial:

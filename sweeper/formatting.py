@@ -1,4 +1,4 @@
-"""How numbers are written for people: four significant digits, thousands separated, small ones as 1e-4.
+"""How numbers and names are written: four significant digits, thousands separated, small ones as 1e-4.
 
 The terminal, the report and the notes in the dashboard all write through these functions, so that the same number
 looks the same everywhere.
@@ -7,6 +7,7 @@ looks the same everywhere.
 from __future__ import annotations
 
 import math
+import re
 from datetime import UTC, datetime
 
 SIGNIFICANT_DIGITS = 4
@@ -103,3 +104,8 @@ def format_time(seconds_since_epoch: float | None) -> str:
 def join_words(words: list[str]) -> str:
     """`a`, `a and b`, `a, b and c`."""
     return words[0] if len(words) == 1 else ", ".join(words[:-1]) + " and " + words[-1] if words else ""
+
+
+def plain_name(text: str) -> str:
+    """A text as part of a file's name that every system takes: `my_module:make_env` as `my_module-make_env`."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-")

@@ -21,7 +21,7 @@ def fill_in(ledger: Ledger, trial: Trial, known: Sequence[CurvePoint]) -> Sequen
 
     Args:
         ledger: of its study.
-        trial: neither running nor ended.
+        trial: that no worker has.
         known: its curve as the database has it.
 
     Returns:

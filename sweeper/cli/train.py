@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +11,7 @@ import click
 
 from sweeper.cli.options import config_argument, json_option, plain_option
 from sweeper.cli.settings import SettingsCommand, load, parse
+from sweeper.formatting import plain_name
 from trainer.errors import ConfigError, Place, PufferError
 
 if TYPE_CHECKING:
@@ -108,8 +108,8 @@ def remove_if_empty(folder: Path) -> None:
 def new_folder(config: Config, name: str) -> Path:
     """A folder for a run that is not there yet: `experiments/best-breakout-0001`."""
     data_dir = Path(config.train.data_dir)
-    stem = _plain(Path(name).stem if name.endswith(".ini") else name)
-    environment = _plain(config.base.env_name or "")
+    stem = plain_name(Path(name).stem if name.endswith(".ini") else name)
+    environment = plain_name(config.base.env_name or "")
     label = stem if not environment or environment.lower() in stem.lower() else f"{stem}-{environment}"
     for number in range(1, 100_000):
         folder = data_dir / f"{label}-{number:04d}"
@@ -128,11 +128,6 @@ def new_folder(config: Config, name: str) -> Path:
     raise ConfigError(
         "There are too many runs of this name.", value=str(data_dir / label), remedy="Remove some."
     )
-
-
-def _plain(name: str) -> str:
-    """A name without what some file systems refuse, as the colon of `my_module:make_env`."""
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-")
 
 
 def prepare_threads(config: Config) -> None:

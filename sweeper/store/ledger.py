@@ -297,7 +297,7 @@ class Ledger:
         return trial, observation
 
     def backfill(self, uuid: str, known: Sequence[CurvePoint], missing: Sequence[CurvePoint]) -> None:
-        """Add points to the known curve of a trial that does not run, which a kill kept from being told."""
+        """Add points to the known curve of a trial that no worker has, which a kill kept from being told."""
         trial = self._trials[uuid]
         thinner, observations = Thinner.after(scored([*known, *missing]), trial.total_agent_steps)
         self._thinners[uuid] = thinner

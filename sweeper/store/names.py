@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from sweeper.errors import StudyNameError
+from sweeper.formatting import plain_name
 
 _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _RESERVED = frozenset(
@@ -31,7 +32,7 @@ def check_study_name(name: str) -> str:
 def default_study_name(file_stem: str | None, environment: str | None) -> str:
     """A name from a config file's name and the environment, foreign characters turned into dashes."""
     parts = [part for part in (file_stem, environment) if part]
-    plain = "-".join(re.sub(r"[^A-Za-z0-9._-]+", "-", part).strip("-._") for part in parts)
+    plain = "-".join(plain_name(part).strip("-._") for part in parts)
     return check_study_name((plain or "sweep")[:100].rstrip("."))
 
 
