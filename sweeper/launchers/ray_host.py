@@ -39,6 +39,53 @@ class News:
     files: dict[str, bytes] = field(default_factory=dict)
 
 
+class Outbox:
+    """Files of a trial's folder on a node that does not share it, as far as they have changed since last sent.
+
+    The trial writes while another thread reads, so the folder may be removed only once `close` has returned.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder: Path | None = folder
+        self._left: dict[str, bytes] = {}
+        self._sent_ns: dict[str, int] = {}
+        self._lock = threading.Lock()
+
+    def collect(self) -> dict[str, bytes]:
+        """Newest checkpoint, curve and log: path in the folder → contents; empty where none is newer."""
+        with self._lock:
+            if self._folder is not None:
+                return self._newer_in(self._folder)
+            left, self._left = self._left, {}
+            return left
+
+    def close(self) -> None:
+        """Take in what has not been sent yet; nothing is read from the folder any more afterwards."""
+        with self._lock:
+            if self._folder is not None:
+                self._left = self._newer_in(self._folder)
+            self._folder = None
+
+    def _newer_in(self, folder: Path) -> dict[str, bytes]:
+        # A checkpoint that goes away meanwhile has made room for newer ones.
+        while (checkpoint := newest_checkpoint(folder)) is not None:
+            name = str(checkpoint.relative_to(folder))
+            try:
+                written_ns = checkpoint.stat().st_mtime_ns
+                if self._sent_ns.get(name) == written_ns:
+                    return {}
+                found = {name: checkpoint.read_bytes()}
+            except FileNotFoundError:
+                continue
+            self._sent_ns[name] = written_ns
+            # The curve is sent once a checkpoint goes with it: without one the trial would begin anew.
+            for other in (CURVE_FILE, LOG_FILE):
+                if (folder / other).exists():
+                    found[other] = (folder / other).read_bytes()
+            return found
+        return {}
+
+
 class TrialHost:
     """Lives in the actor's process: runs one trial at a time in one thread, talks in others."""
 
@@ -51,9 +98,7 @@ class TrialHost:
         self._verdicts = Verdicts()
         self._uuid = ""
         self._beats = 0
-        self._own_folder: Path | None = None
-        self._last_files: dict[str, bytes] = {}
-        self._sent: dict[str, int] = {}
+        self._outbox: Outbox | None = None
 
     def survey(self, config: Config) -> Survey | PufferError:
         """See `Launcher.survey`; an error is handed back whole."""
@@ -71,19 +116,19 @@ class TrialHost:
             mark: a word in a file of the folder, by which a shared one is known.
         """
         with self._changed:
-            self._uuid, self._events, self._sent = assignment.uuid, [], {}
+            self._uuid, self._events = assignment.uuid, []
+            self._outbox = None
         self._verdicts.begin(assignment.uuid)
         shared = _read(assignment.folder / MARK_FILE) == mark
-        self._own_folder = None
         with tempfile.TemporaryDirectory(prefix="puffer-sweep-") as temporary:
             local = assignment
             if not shared:
-                self._own_folder = Path(temporary)
                 local = _localised(assignment, Path(temporary), files)
+                self._outbox = Outbox(local.folder)
             with output_to(local):
                 finished = self._servant.run(local, self)
-            self._last_files = self._new_files()
-            self._own_folder = None
+            if self._outbox is not None:
+                self._outbox.close()
             self.send(_with_checkpoint_of(finished, assignment))
 
     def news(self, uuid: str, wait_seconds: float) -> News:
@@ -94,8 +139,7 @@ class TrialHost:
             if uuid != self._uuid:
                 return News([], self._beats)
             events, self._events = self._events, []
-            ended = any(isinstance(event, Finished) for event in events)
-        files = self._last_files if ended else self._new_files()
+        files = {} if self._outbox is None else self._outbox.collect()
         return News(events, self._beats, files)
 
     def tell(self, uuid: str, verdict: Verdict) -> None:
@@ -119,22 +163,6 @@ class TrialHost:
     def beat(self) -> None:
         """See `Channel.beat`."""
         self._beats += 1
-
-    def _new_files(self) -> dict[str, bytes]:
-        """Newest checkpoint, curve and log, as far as they have changed since they were last sent."""
-        folder = self._own_folder
-        if folder is None:
-            return {}
-        checkpoint = newest_checkpoint(folder)
-        names = [] if checkpoint is None else [str(checkpoint.relative_to(folder))]
-        found: dict[str, bytes] = {}
-        # The curve is sent once a checkpoint goes with it: without one the trial would begin anew.
-        if checkpoint is not None and self._sent.get(names[0]) != checkpoint.stat().st_mtime_ns:
-            self._sent[names[0]] = checkpoint.stat().st_mtime_ns
-            for name in (*names, CURVE_FILE, LOG_FILE):
-                if (folder / name).exists():
-                    found[name] = (folder / name).read_bytes()
-        return found
 
 
 def _read(path: Path) -> str:
