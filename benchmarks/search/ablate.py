@@ -45,6 +45,11 @@ VARIANTS: Mapping[str, Settings] = {
     "no model of costs": replace(PLAIN, cost_model=False),
     "trust in short runs not learnt": replace(PLAIN, prior=replace(PLAIN.prior, drift_sd=FIXED)),
     "full trust in short runs": replace(PLAIN, prior=replace(PLAIN.prior, drift=0.01, drift_sd=FIXED)),
+    "differences as large in short runs": replace(
+        PLAIN, prior=replace(PLAIN.prior, growth=0.01, growth_sd=FIXED)
+    ),
+    "noise believed before anything learns": replace(PLAIN, flat_rule=False),
+    "duds forgotten": replace(PLAIN, dud_model=False),
     "no length scales learnt": replace(PLAIN, prior=Prior(length_scale_sd=FIXED)),
     "no heavy tails": replace(PLAIN, robust_rounds=0),
     "heavy tails on both sides": replace(PLAIN, lucky_outliers=True),

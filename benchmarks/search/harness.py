@@ -14,6 +14,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import numpy as np
 
 from sweeper.provenance import code_folder, git_commit

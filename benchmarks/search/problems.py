@@ -8,6 +8,8 @@ minefield a third of the space crashes, the optimum lies at the edge of it
 needle    few dimensions, many local optima, heavy noise
 broad     many dimensions of which few matter, dead seeds
 cliffs    plateaus with jumps, like a table of real runs looked up by its nearest entry
+takeoff   nothing is learnt until a run takes off, at a time that seed and configuration decide together: where the
+          middle of the space lies, two runs in three never do, as in tasks with rare rewards
 
 `table` reads a table of real learning curves instead: an .npz with the arrays `score` (runs, points),
 `cost_seconds` and `agent_steps` of the same shape, and one array (runs,) per parameter; runs with equal
@@ -23,8 +25,11 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import ndtri
 
 Array = NDArray[np.float64]
+EARLIEST = 0.15
+LATER = 2.0
 POINTS = 50
 """Points of a full learning curve."""
 
@@ -52,6 +57,7 @@ class Shape:
     dead: float = 0.02
     crash: float = 0.0
     cost_range: float = 3.0
+    takeoff: float = 0.0
 
 
 SHAPES = {
@@ -62,6 +68,7 @@ SHAPES = {
     "needle3": Shape(3, 3, width=0.22, ripple=0.25, noise=0.12, dead=0.05),
     "broad20": Shape(20, 6, width=0.4, dead=0.06),
     "cliffs4": Shape(4, 4, steps=6, width=0.3, noise=0.1),
+    "takeoff8": Shape(8, 5, width=1.2, noise=0.03, dead=0.0, takeoff=0.5),
 }
 
 
@@ -69,7 +76,9 @@ class Synthetic:
     """height(x) = exp(-sum of weighted squared distances from a hidden centre), rippled, quantised or mined.
 
     A run rises towards its height as 1 - exp(-t / tau(x)); with a lie, tau grows with the height, so that
-    the best configurations are the slowest. Per-run noise scales the height, AR(1) noise the points.
+    the best configurations are the slowest. Per-run noise scales the height, AR(1) noise the points. With a
+    take-off, runs are flat until a log-normal time of their own, then rise within a tenth of full length; its median
+    grows with the distance from another hidden centre, and runs whose time lies beyond full length have failed.
     """
 
     def __init__(self, name: str, shape: Shape) -> None:
@@ -86,27 +95,27 @@ class Synthetic:
         self._dear = rng.normal(size=d) / math.sqrt(d)
         normal = rng.normal(size=d) * (weight > 0.1)
         self._normal = normal / np.linalg.norm(normal)
+        if shape.takeoff:
+            self._early = rng.uniform(0.15, 0.85, d)
+            # The middle of the space takes off at EARLIEST * exp(LATER), in the median: beyond full length.
+            self._early_weight = weight * LATER / (weight * (0.5 - self._early) ** 2).sum()
         self.centre = np.full(d, 0.5)
         probe = np.random.default_rng(0)
         points = np.vstack(
             [probe.random((20_000, d)), np.clip(self._centre + 0.1 * probe.normal(size=(20_000, d)), 0, 1)]
         )
-        truth = np.where(self._mined(points), 0.0, self._height(points))
+        truth = self._worth(points)
         for size in np.geomspace(0.1, 0.005, 30):
             top = points[np.argsort(-truth)[:50]]
             near = np.clip(np.repeat(top, 20, axis=0) + size * probe.normal(size=(1000, d)), 0, 1)
             points = np.vstack([top, near])
-            truth = np.where(self._mined(points), 0.0, self._height(points))
+            truth = self._worth(points)
         self.best = float(truth.max())
         self.full_cost = float(np.median(self._cost(probe.random((1000, d)))))
 
     def truth(self, point: Array) -> float:
         """The expected share of the best score that a full run of this configuration reaches."""
-        if self._mined(point[None])[0]:
-            return 0.0
-        return float(self._height(point[None])[0] * (1 - self.shape.dead)) / (
-            self.best * (1 - self.shape.dead)
-        )
+        return float(self._worth(point[None])[0]) / self.best
 
     def run(self, point: Array, rng: np.random.Generator) -> Curve:
         """One noisy run."""
@@ -116,6 +125,8 @@ class Synthetic:
         pace = float(np.tanh(2 * ((point - 0.5) @ self._pace)))
         tau = 0.15 * math.exp(2 * shape.speed * pace + 3 * shape.lie * (height - 0.5))
         rise = (1 - np.exp(-t / tau)) / (1 - math.exp(-1 / tau))
+        if shape.takeoff:
+            rise = _risen(t, float(self._late(point[None])[0]) * math.exp(shape.takeoff * rng.normal()))
         noise = np.zeros(POINTS)
         for i, z in enumerate(rng.normal(size=POINTS)):
             noise[i] = 0.7 * (noise[i - 1] if i else 0.0) + z
@@ -126,6 +137,21 @@ class Synthetic:
         if self._mined(point[None])[0]:
             score[int(rng.integers(1, POINTS // 2)) :] = np.nan
         return Curve(score, float(self._cost(point[None])[0]) * t * math.exp(0.03 * rng.normal()))
+
+    def _worth(self, points: Array) -> Array:
+        """Expected final scores (n,), but for the share of seeds that are dead everywhere."""
+        worth = np.where(self._mined(points), 0.0, self._height(points))
+        if self.shape.takeoff:
+            quantiles = ndtri((np.arange(200) + 0.5) / 200)
+            begins = self._late(points)[:, None] * np.exp(self.shape.takeoff * quantiles)
+            last = 1 - np.arange(POINTS // 10) / POINTS
+            worth = worth * np.mean([_risen(t, begins).mean(1) for t in last], axis=0)
+        return worth
+
+    def _late(self, points: Array) -> Array:
+        """Median times of take-off (n,), in full lengths."""
+        offset = points - self._early
+        return np.asarray(EARLIEST * np.exp((self._early_weight * offset * offset).sum(1)))
 
     def _height(self, points: Array) -> Array:
         if self.shape.steps:
@@ -145,6 +171,10 @@ class Synthetic:
         return np.asarray(
             100 * np.exp(math.log(self.shape.cost_range) * np.tanh(2 * (points - 0.5) @ self._dear))
         )
+
+
+def _risen(t: Array | float, begins: Array | float) -> Array:
+    return np.clip((t - np.asarray(begins)) / 0.1, 0.0, 1.0)
 
 
 class Table:

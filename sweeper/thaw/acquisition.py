@@ -71,7 +71,7 @@ def new_prospects(belief: Belief, points: Array, sites: Array | None = None) -> 
     nobody, ones, zeros = np.full(n, NOBODY), np.ones(n), np.zeros(n)
     mean, variance, white = belief.surrogate.predict(Rows(points, zeros, nobody, sites, ones))
     crash = belief.crash.probability(points)
-    value = mean + np.log(np.maximum(1 - crash, 1e-6)) / belief.spread
+    value = mean + belief.log_share(crash, belief.chance_of_dud(points, sites))
     log_cost = belief.cost.log_cost(points)
     return Prospects(points, nobody, sites, ones, zeros, value, variance, white, crash, log_cost)
 
@@ -139,7 +139,7 @@ class Acquisition:
         seen = np.sqrt(variance + surrogate.noise_variance)
         deviation = np.sqrt(of.variance)
         # What the look can change of the belief; a look that says little about full length can change little.
-        shift = surrogate.full_length_covariance - (of.white * white).sum(0)
+        shift = surrogate.full_length_covariance(distance) - (of.white * white).sum(0)
         shift = np.clip(shift / seen, -deviation, deviation)
         if settings.knowledge_gradient:
             gain = self._knowledge_gradient(of, look, shift, white, seen)

@@ -12,7 +12,9 @@ from scipy.stats import rankdata
 
 from sweeper.thaw.cost import CostModel
 from sweeper.thaw.crash import CrashModel
+from sweeper.thaw.dud import DudModel
 from sweeper.thaw.surrogate import Rows, Surrogate
+from sweeper.thaw.takeoff import nothing_learnt
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -29,6 +31,10 @@ class Belief:
 
     Scores are scaled to [0, 1] over all observations, compressed by a logarithm (most of a space is bad,
     and the differences among the bad must not drown those among the good) and standardised.
+
+    Attributes:
+        usable: there is enough to fit; without it, only runs and costs are known.
+        flat: nothing has been learnt yet, and no score is believed.
     """
 
     def __init__(self, runs: list[Run], settings: Settings) -> None:
@@ -42,6 +48,10 @@ class Belief:
         index, share, level = self._observations()
         self.usable = len(level) >= 2
         if not self.usable:
+            return
+        self._fit_cost_and_crash()
+        self.flat = settings.flat_rule and nothing_learnt(runs)
+        if self.flat:
             return
         y = self._compress(level)
         _, first, inverse = np.unique(self.points.round(9), axis=0, return_index=True, return_inverse=True)
@@ -61,6 +71,7 @@ class Belief:
         full = Rows(
             self.points, np.zeros(len(runs)), np.full(len(runs), NOBODY), self.sites, np.ones(len(runs))
         )
+        self._fit_duds(index)
         self.seen = np.isin(self.sites, self.sites[index])
         self.mean, self.shown_variance, self.white = surrogate.predict(full)
         self.variance = self.shown_variance
@@ -70,11 +81,11 @@ class Belief:
             surrogate.fit(rows, y)
             self.mean, self.variance, self.white = surrogate.predict(full)
         self.surrogate = surrogate
-        self._fit_cost_and_crash()
         remaining = self.crash.remaining(self.points, self.lengths)
         self.risk_of_crash = np.where(self.crashed, 1.0, remaining)
-        safe = np.log(np.maximum(1 - self.risk_of_crash, 1e-6)) / self.spread
-        self.value = np.where(self.crashed, -1e9, self.mean + safe)
+        self.risk_of_dud = self.chance_of_dud(self.points, self.sites)
+        self.value = self.mean + self.log_share(self.risk_of_crash, self.risk_of_dud)
+        self.value = np.where(self.crashed, -1e9, self.value)
 
     def distance(self, share: Array) -> Array:
         """Distance v of shares from full length: 1 at the lowest rung, 0 at full length."""
@@ -84,11 +95,12 @@ class Belief:
     def best(self) -> int:
         """The run whose configuration is recommended: the best value that is not mere hope.
 
-        Values are compared where they add up, in scores, a crash counting as the worst score seen. What running runs
-        are expected to show makes nobody surer here, and a configuration that has shown nothing yet is no answer.
+        Values are compared where they add up, in scores, crashes and duds counting as the worst score seen. What
+        running runs are expected to show makes nobody surer here, and a configuration that has shown nothing yet is no
+        answer.
         """
         cautious = self.mean - self.settings.risk * np.sqrt(self.shown_variance)
-        worth = (1 - self.risk_of_crash) * self._decompress(cautious)
+        worth = (1 - self.risk_of_crash) * (1 - self.risk_of_dud) * self._decompress(cautious)
         return int(np.argmax(np.where(self.seen, worth, -np.inf)))
 
     def _observations(self) -> tuple[Array, Array, Array]:
@@ -168,6 +180,22 @@ class Belief:
             np.append(rows.luck, at.luck),
         )
         return together, np.append(y, expected)
+
+    def chance_of_dud(self, points: Array, sites: Array) -> Array:
+        """Of fresh runs of these configurations (n,), those of `sites` or new ones (n,); see `DudModel`."""
+        return np.zeros(len(points)) if self._duds is None else self._duds.probability(points, sites)
+
+    def log_share(self, crash: Array, dud: Array) -> Array:
+        """What these chances (n,) take from a value: the rest is lost, and values are logarithms of scores."""
+        return np.asarray(np.log(np.maximum((1 - crash) * (1 - dud), 1e-6)) / self.spread)
+
+    def _fit_duds(self, index: Array) -> None:
+        self._duds: DudModel | None = None
+        if self.settings.dud_model:
+            seen = np.zeros(len(self.runs), dtype=bool)
+            seen[index] = True
+            shortest = self.settings.rungs[0]
+            self._duds = DudModel(self.points, self.lengths, self.sites, self.luck, seen, shortest)
 
     def _fit_cost_and_crash(self) -> None:
         spent = np.array([run.cost for run in self.runs])

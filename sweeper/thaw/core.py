@@ -12,9 +12,10 @@ import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
+from scipy.special import softmax
 from scipy.stats import qmc
 
-from sweeper.thaw.acquisition import Acquisition, new_prospects, paused_prospects
+from sweeper.thaw.acquisition import TOO_DEAR, Acquisition, new_prospects, paused_prospects
 from sweeper.thaw.belief import NOBODY, Belief
 from sweeper.thaw.records import Array, Begin, Continue, Decision, Run
 from sweeper.thaw.settings import Settings
@@ -71,6 +72,8 @@ class Thaw:
         belief = self._belief(runs)
         if not belief.usable:
             return self._initial(runs, salt)
+        if belief.flat:
+            return self._whole(belief, rng)
         if self.settings.only_new:
             return self._best_new(belief, rng, (1.0,))[1]
         if self._is_uncut(runs, max(n, salt)):
@@ -85,7 +88,9 @@ class Thaw:
         if len(runs) < 4 + self.d // 4:
             return None
         belief = self._belief(runs)
-        return belief.best() if belief.usable else None
+        if not belief.usable:
+            return None
+        return self._nearest_centre(belief) if belief.flat else belief.best()
 
     def _belief(self, runs: Sequence[Run]) -> Belief:
         """Fits, or takes the last fit if it was for the same runs."""
@@ -102,7 +107,7 @@ class Thaw:
         return min(share for share in self.settings.rungs if share > length + 1e-9)
 
     def _initial(self, runs: Sequence[Run], salt: int) -> Decision:
-        """Points around the centre: all of the cube in few dimensions, sparse moves in many."""
+        """The first points: short runs, since there is nothing yet that a long one could be compared with."""
         n = len(runs)
         rng = np.random.default_rng([self._seed, n, salt])
         # Sobol points as far as they go; where runs only crash, there may be more to try than that.
@@ -111,11 +116,37 @@ class Thaw:
             if n < 64
             else rng.random(self.d)
         )
+        point = self._around_centre(n, rng, draw)
+        return Begin(self._snap(point[None])[0], self.settings.rungs[0 if n > 2 else 1], "initial")
+
+    def _whole(self, belief: Belief, rng: np.random.Generator) -> Decision:
+        """Where nothing has learnt yet: the config as written to its end, then whole runs ever further around it.
+
+        Short runs have nothing to show there and models of scores would follow noise. Points are drawn in proportion to
+        how many of them the same cost buys alive.
+        """
+        begun = self._nearest_centre(belief)
+        if belief.unfinished[begun] and not self.settings.only_new:
+            return Continue(begun, 1.0, "centre")
+        count = len(belief.runs)
+        points = self._snap(np.array([self._around_centre(count, rng) for _ in range(FINALISTS)]))
+        log_cost = belief.cost.log_cost(points)
+        worth = np.log1p(-np.minimum(belief.crash.probability(points), 0.999)) - log_cost
+        if self.settings.max_cost is not None:
+            worth = worth - TOO_DEAR * (log_cost > math.log(self.settings.max_cost))
+        chosen = rng.choice(len(points), p=softmax(worth))
+        return Begin(points[chosen], 1.0, "whole")
+
+    def _nearest_centre(self, belief: Belief) -> int:
+        return int(np.argmin(((belief.points - self._centre) ** 2).sum(1) + 1e9 * belief.crashed))
+
+    def _around_centre(self, count: int, rng: np.random.Generator, draw: Array | None = None) -> Array:
+        """A point around the centre: of all the cube in few dimensions, sparse moves in many."""
+        draw = rng.random(self.d) if draw is None else draw
         if self.d > 6:
             draw = np.where(rng.random(self.d) < 0.5, draw, 0.5)
-        radius = min(1.0, 6.0 / self.d * (1 + n / 32))
-        point = np.clip(self._centre + radius * (draw - 0.5), 0, 1)
-        return Begin(self._snap(point[None])[0], self.settings.rungs[0 if n > 2 else 1], "initial")
+        radius = min(1.0, 6.0 / self.d * (1 + count / 32))
+        return np.clip(self._centre + radius * (draw - 0.5), 0, 1)
 
     def _is_uncut(self, runs: Sequence[Run], count: int) -> bool:
         """Whether run number `count`, the next new one, is one of those that run whole.

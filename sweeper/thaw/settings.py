@@ -35,6 +35,8 @@ class Settings:
         global_share: of the proposals that come from the whole space; None lets the dimensions decide.
         knowledge_gradient: weigh a look by what it can change of the belief, else by expected improvement times
             correlation.
+        flat_rule: whether whole runs are spread around the centre until something has been learnt.
+        dud_model: whether the chance of a dud is learnt, rather than duds forgotten.
         crash_model, cost_model: whether chances of a crash and differences of cost are learnt.
         percentile: scores count by their rank among all scores only.
         only_new: begin full-length runs, continue none (for use with a pruner).
@@ -63,6 +65,8 @@ class Settings:
     uncut: float = 0.05
     global_share: float | None = None
     knowledge_gradient: bool = True
+    flat_rule: bool = True
+    dud_model: bool = True
     crash_model: bool = True
     cost_model: bool = True
     percentile: bool = False

@@ -1,6 +1,6 @@
 """A Gaussian process over (configuration, length, run): the value at full length, from short runs.
 
-    y(r, x, v) = mean(v) + value(x) + drift(x, v) + site(x) + seed(r) + start(r, v) + noise
+    y(r, x, v) = mean(v) + exp(-growth v) (value(x) + site(x) + seed(r)) + drift(x, v) + start(r, v) + noise
 
 where v in [0, 1] is the distance from full length on a logarithmic axis (0 at full length):
 
@@ -9,6 +9,8 @@ drift   how short runs differ from it: a random walk in v that vanishes at full 
         is the distrust in short runs, learnt from the runs that were continued
 site    what a configuration has of its own that no neighbour shares
 seed    an offset per run: the luck of its seed; start: the part of that luck that wears off
+growth  how much smaller all differences are in short runs. Runs that all stand still before they take off have
+        nothing to show early; without it they would be evidence that nothing differs at full length either
 
 Hyperparameters are a maximum a posteriori estimate by L-BFGS on analytic gradients, always from the prior's mode:
 the fit is a function of the data alone, never of earlier fits. Related: freeze-thaw (Swersky et al. 2014), FABOLAS
@@ -61,7 +63,7 @@ class Rows:
 
 @dataclass(frozen=True, slots=True)
 class Prior:
-    """Modes and widths of the hyperparameters' log-normal priors."""
+    """Modes and widths of the hyperparameters' log-normal priors; growth is no standard deviation but an exponent."""
 
     length_scale: float = 0.35
     length_scale_sd: float = 0.7
@@ -77,6 +79,8 @@ class Prior:
     start_sd: float = 0.5
     site: float = 0.02
     site_sd: float = 0.2
+    growth: float = 0.1
+    growth_sd: float = 1.2
 
 
 class Surrogate:
@@ -91,6 +95,7 @@ class Surrogate:
             (prior.seed, prior.seed_sd),
             (prior.start, prior.start_sd),
             (prior.site, prior.site_sd),
+            (prior.growth, prior.growth_sd),
         ]
         scale = prior.length_scale * math.sqrt(dimensions)
         self._mode = np.log(np.append(np.full(dimensions, scale), [mode for mode, _ in amplitudes]))
@@ -99,11 +104,20 @@ class Surrogate:
         )
         self.theta = self._mode.copy()
 
-    # ---- hyperparameters by name
+    # ---- hyperparameters by name: length scales, then standard deviations, then growth; logarithms all
 
     @property
     def _variances(self) -> Array:
-        return np.asarray(np.exp(2 * self.theta[self.d :]))
+        return np.asarray(np.exp(2 * self.theta[self.d : -1]))
+
+    @property
+    def growth(self) -> float:
+        """Exponent by which differences grow from the lowest rung to full length."""
+        return math.exp(self.theta[-1])
+
+    def _size(self, v: Array) -> Array:
+        """Of differences at these distances, in units of those at full length (n,)."""
+        return np.asarray(np.exp(-self.growth * v))
 
     @property
     def noise_variance(self) -> float:
@@ -146,8 +160,8 @@ class Surrogate:
         The expected square under the posterior, as the E-step of a Student-t distribution of offsets wants it.
         """
         rows, variance = self._rows, self.seed_variance
-        same = (rows.run[:, None] == rows.run[None]).astype(float)
-        offset = variance * rows.luck * (same @ self._alpha)
+        same = (rows.run[:, None] == rows.run[None]) * self._size(rows.v)[:, None]
+        offset = variance * rows.luck * (same.T @ self._alpha)
         half = solve_triangular(self._chol, same, lower=True, check_finite=False)
         left = variance * rows.luck - (variance * rows.luck) ** 2 * (half * half).sum(0)
         return np.asarray((offset * offset + np.maximum(left, 0.0)) / variance), np.sign(offset)
@@ -170,25 +184,26 @@ class Surrogate:
         scale = np.exp(self.theta[: self.d])
         k, _ = _matern(a.x / scale, b.x / scale)
         nearer = np.minimum(a.v[:, None], b.v)
-        k *= drift * nearer + value
+        size = np.outer(self._size(a.v), self._size(b.v))
+        k *= drift * nearer + value * size
         nearer *= start
-        nearer += seed * a.luck[:, None]
+        nearer += seed * a.luck[:, None] * size
         nearer *= (a.run[:, None] == b.run) & (b.run >= 0)
         k += nearer
-        k += site * ((a.site[:, None] == b.site) & (b.site >= 0))
+        k += site * size * ((a.site[:, None] == b.site) & (b.site >= 0))
         k += _mean_covariance(a.v, b.v)
         return k
 
     def variance(self, at: Rows, *, own: bool) -> Array:
         """Prior variance (m,)."""
         value, drift, _, seed, start, site = self._variances
-        variance = value + site + drift * at.v + MEAN_VARIANCE * (1 + at.v**2 + at.v**4)
-        return np.asarray(variance + (seed * at.luck + start * at.v if own else 0.0))
+        size = self._size(at.v) ** 2
+        variance = (value + site) * size + drift * at.v + MEAN_VARIANCE * (1 + at.v**2 + at.v**4)
+        return np.asarray(variance + (seed * at.luck * size + start * at.v if own else 0.0))
 
-    @property
-    def full_length_covariance(self) -> float:
-        """Prior covariance of a configuration's value at full length with a look at it at any length."""
-        return float(self._variances[0] + self._variances[5] + MEAN_VARIANCE)
+    def full_length_covariance(self, v: Array) -> Array:
+        """Prior covariance (n,) of a configuration's value at full length with looks at it from these distances."""
+        return np.asarray((self._variances[0] + self._variances[5]) * self._size(v) + MEAN_VARIANCE)
 
     def _negative_log_posterior(
         self, rows: Rows, y: Array, blocks: _Blocks | None = None
@@ -198,11 +213,15 @@ class Surrogate:
         value, drift, noise, seed, start, site = self._variances
         x = rows.x / np.exp(self.theta[:d])
         matern, dmatern = _matern(x, x)
+        size = self._size(rows.v)
+        grown = np.outer(size, size)
         radial = drift * blocks.nearer
-        radial += value
+        radial += value * grown
         k = matern * radial
         k += blocks.mean
-        k.reshape(-1)[blocks.pairs] += seed * blocks.luck + start * blocks.same_nearer + site
+        grown_pairs = grown.reshape(-1)[blocks.pairs]
+        own = seed * blocks.luck + site
+        k.reshape(-1)[blocks.pairs] += own * grown_pairs + start * blocks.same_nearer
         k[np.diag_indices(n)] += noise + JITTER
         # LAPACK itself: at this size, the wrappers' checks would cost as much as the factorisation. Seen from the
         # other side, a symmetric matrix in rows is one in columns, which LAPACK takes without a copy.
@@ -225,13 +244,17 @@ class Surrogate:
         gradient[:d] -= np.einsum("ij,ij->j", x, dmatern @ x)
         matern *= w
         pairs = w.reshape(-1)[blocks.pairs]
+        grown_pairs *= pairs
+        grown *= matern
+        shrunk = value * (rows.v @ (grown.sum(0) + grown.sum(1))) + blocks.both @ (own * grown_pairs)
         gradient[d:] = (
-            value * matern.sum(),
+            value * grown.sum(),
             drift * np.vdot(matern, blocks.nearer),
             noise * np.trace(w),
-            seed * (pairs @ blocks.luck),
+            seed * (grown_pairs @ blocks.luck),
             start * (pairs @ blocks.same_nearer),
-            site * pairs.sum(),
+            site * grown_pairs.sum(),
+            -0.5 * self.growth * shrunk,
         )
         return loss, off / self._width - gradient
 
@@ -239,8 +262,8 @@ class Surrogate:
 class _Blocks:
     """What the covariance of a set of rows is made of as far as no hyperparameter enters (n, n).
 
-    Rows of one configuration are few: `pairs` are their places in the flattened matrix (p,), `luck` and
-    `same_nearer` what those of them have that belong to one run (p,).
+    Rows of one configuration are few: `pairs` are their places in the flattened matrix (p,), `both` the sums of
+    their distances (p,), `luck` and `same_nearer` what those of them have that belong to one run (p,).
     """
 
     def __init__(self, rows: Rows) -> None:
@@ -251,6 +274,7 @@ class _Blocks:
         self.pairs = np.flatnonzero(rows.site[:, None] == rows.site)
         i, j = np.divmod(self.pairs, len(v))
         same = (rows.run[i] == rows.run[j]).astype(float)
+        self.both = v[i] + v[j]
         self.luck = same * rows.luck[i]
         self.same_nearer = same * np.minimum(v[i], v[j])
 
