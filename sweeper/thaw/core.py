@@ -138,7 +138,9 @@ class Thaw:
         return Begin(points[chosen], 1.0, "whole")
 
     def _nearest_centre(self, belief: Belief) -> int:
-        return int(np.argmin(((belief.points - self._centre) ** 2).sum(1) + 1e9 * belief.crashed))
+        """The run of the config as written, or the closest to it; one that can be continued rather than its twins."""
+        far = ((belief.points - self._centre) ** 2).sum(1).round(9)
+        return int(np.lexsort((~belief.unfinished, far, belief.crashed))[0])
 
     def _around_centre(self, count: int, rng: np.random.Generator, draw: Array | None = None) -> Array:
         """A point around the centre: of all the cube in few dimensions, sparse moves in many."""

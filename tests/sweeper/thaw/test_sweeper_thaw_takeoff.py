@@ -83,6 +83,11 @@ class TestUntilThen:
         runs = [looked_at([-500.0] * 5, length=0.25), *still(np.random.default_rng(0), 12)]
         assert self.core().decide(runs) == Continue(0, 1.0, "centre")
 
+    def test_an_earlier_studys_run_of_it_stands_in_nobodys_way(self):
+        runs = [looked_at([-500.0] * 5, open=False), looked_at([-500.0] * 5, length=0.25)]
+        runs += [looked_at([-500.0] * 5, (0.1, 0.2), 0.06, open=False) for _ in range(4)]
+        assert self.core().decide(runs) == Continue(1, 1.0, "centre")
+
     def test_then_whole_runs_around_it(self):
         rng = np.random.default_rng(0)
         runs = [looked_at(-500 + rng.standard_normal(5), open=False), *still(rng, 20, length=0.25)]
