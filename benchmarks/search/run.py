@@ -201,9 +201,9 @@ def main() -> None:
                 states = [trial.state for trial in study.trials.values()]
                 result = {
                     "method": method, "problem": problem.name, "seed": seed, "workers": arguments.workers,
-                    "auc": float(np.mean(inc)), "inc": inc, "trials": len(states),
+                    "auc": round(float(np.mean(inc)), 5), "inc": [round(v, 4) for v in inc], "trials": len(states),
                     "complete": states.count(TrialState.COMPLETE), "failed": states.count(TrialState.FAILED),
-                    "suggest_seconds": study.suggest_seconds,
+                    "suggest_seconds": round(study.suggest_seconds, 2),
                 }  # fmt: skip
                 with Path(arguments.out).open("a") as file:
                     file.write(json.dumps(result) + "\n")
