@@ -46,7 +46,7 @@ class Belief:
         self.open = np.array([run.open and not run.crashed and run.target is None for run in runs])
         self.unfinished = self.open & (self.lengths < 1 - 1e-9)
         index, share, level = self._observations()
-        self.usable = len(level) >= 2
+        self.usable, self.flat = len(level) >= 2, False
         if not self.usable:
             return
         self._fit_cost_and_crash()
