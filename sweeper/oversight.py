@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from sweeper.store.records import Request
     from sweeper.video import Filming
 
+TRIALS_INTERVAL_SECONDS = 0.25
 REQUESTS_INTERVAL_SECONDS = 1.0
 DISK_INTERVAL_SECONDS = 5.0
 NOTES_INTERVAL_SECONDS = 30.0
@@ -48,6 +49,7 @@ class Oversight:
     backups: Backups
     annotations: LiveAnnotations
     filming: Filming | None = None
+    _watched_at: float = field(default=-math.inf)
     _heard_at: float = field(default=-math.inf)
     _measured_at: float = field(default=-math.inf)
     _described_at: float = field(default=-math.inf)
@@ -73,8 +75,11 @@ class Oversight:
         """
         session = self.session
         session.ledger.tick()
-        self._watch_trials()
         now = session.clock.monotonic()
+        # Not at every event: sixty-four workers tell of hundreds of epochs a second, and each look is at all of them.
+        if now - self._watched_at >= TRIALS_INTERVAL_SECONDS:
+            self._watched_at = now
+            self._watch_trials(now)
         if now - self._heard_at >= REQUESTS_INTERVAL_SECONDS:
             self._heard_at = now
             self._see_to(session.ledger.inbox.hear())
@@ -112,9 +117,8 @@ class Oversight:
         for request in requests:
             inbox.answer(request, carry_out(self.session, request))
 
-    def _watch_trials(self) -> None:
+    def _watch_trials(self, now: float) -> None:
         session, sweep = self.session, self.session.config.sweep
-        now = session.clock.monotonic()
         for uuid, run in list(session.running.items()):
             seconds = run.watch.look(now)
             if sweep.trial_timeout is not None and seconds > sweep.trial_timeout:

@@ -68,6 +68,7 @@ class PretendedRun:
     thinner: Thinner = field(default_factory=lambda: Thinner(1))
     file: CurveFile | None = None
     pause_asked: bool = False
+    _kept: int = 0
 
     @classmethod
     def begin(cls, assignment: Assignment, behave: Behaviour) -> PretendedRun:
@@ -83,10 +84,10 @@ class PretendedRun:
         curve = [point for point in assignment.earlier if point.agent_steps <= steps]
         thinner, _ = Thinner.after(curve, assignment.config.train.total_timesteps)
         file = CurveFile(assignment.folder, steps)
-        return cls(assignment, iter(rest), done, steps, cost, curve, thinner, file)
+        return cls(assignment, iter(rest), done, steps, cost, curve, thinner, file, _kept=done)
 
     def take(self, epoch: Epoch) -> Reported:
-        """Live through an epoch and leave a checkpoint; what a worker would report of it."""
+        """Live through an epoch and leave a checkpoint where one is due; what a worker would report of it."""
         assignment, total = self.assignment, self.assignment.config.train.total_timesteps
         self.number += 1
         self.agent_steps = epoch.agent_steps
@@ -95,7 +96,8 @@ class PretendedRun:
             self.curve.append(Observation(self.agent_steps, self.cost_seconds, epoch.score))
         if self.file is not None:
             self.file.add(CurvePoint(self.agent_steps, self.cost_seconds, epoch.score, epoch.metrics))
-        write_checkpoint(assignment.folder, self.number, self.agent_steps, self.cost_seconds)
+        if self.number % assignment.config.train.checkpoint_interval == 0:
+            self._leave_checkpoint()
         observation = self.thinner.add(self.agent_steps, self.cost_seconds, epoch.score)
         wants_verdict = self.agent_steps < total and (observation is not None or self._reaches_pause())
         return Reported(
@@ -111,9 +113,11 @@ class PretendedRun:
         )
 
     def finished(self, ending: Ending, kind: FailureKind | None = None, message: str = "") -> Finished:
-        """The last word."""
+        """The last word; but for a failure, it leaves a checkpoint."""
         if self.file is not None:
             self.file.close()
+        if ending is not Ending.FAILED:
+            self._leave_checkpoint()
         config = self.assignment.config
         complete = ending is Ending.COMPLETE
         score = (
@@ -131,6 +135,11 @@ class PretendedRun:
             failure_kind=kind,
             failure_message=message or ("" if kind is None else f"Pretended: {kind.value}."),
         )
+
+    def _leave_checkpoint(self) -> None:
+        if self.number != self._kept:
+            write_checkpoint(self.assignment.folder, self.number, self.agent_steps, self.cost_seconds)
+            self._kept = self.number
 
     def _reaches_pause(self) -> bool:
         pause_at = self.assignment.pause_at

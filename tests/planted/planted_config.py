@@ -24,6 +24,7 @@ batch_size = 128
 bptt_horizon = 64
 minibatch_size = 128
 learning_rate = 0.01
+checkpoint_interval = 1
 
 [sweep]
 method = random
