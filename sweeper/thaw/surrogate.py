@@ -103,12 +103,13 @@ class Surrogate:
             np.full(dimensions, prior.length_scale_sd), [width for _, width in amplitudes]
         )
         self.theta = self._mode.copy()
+        self._parts: _Parts | None = None
 
     # ---- hyperparameters by name: length scales, then standard deviations, then growth; logarithms all
 
     @property
     def _variances(self) -> Array:
-        return np.asarray(np.exp(2 * self.theta[self.d : -1]))
+        return _variances(self.theta, self.d)
 
     @property
     def growth(self) -> float:
@@ -117,7 +118,7 @@ class Surrogate:
 
     def _size(self, v: Array) -> Array:
         """Of differences at these distances, in units of those at full length (n,)."""
-        return np.asarray(np.exp(-self.growth * v))
+        return _size(self.theta, v)
 
     @property
     def noise_variance(self) -> float:
@@ -148,7 +149,9 @@ class Surrogate:
 
     def fit(self, rows: Rows, y: Array) -> None:
         """Conditions on observations under the current hyperparameters."""
-        k = self.covariance(rows, rows)
+        if self._parts is None or not self._parts.are_of(rows, self.theta):
+            self._parts = _Parts(rows, rows, self.theta)
+        k = self._parts.covariance(rows.luck)
         k[np.diag_indices(len(rows))] += self.noise_variance + JITTER
         self._chol = cholesky(k, lower=True, check_finite=False, overwrite_a=True)
         self._alpha = cho_solve((self._chol, True), y, check_finite=False)
@@ -180,19 +183,7 @@ class Surrogate:
 
     def covariance(self, a: Rows, b: Rows) -> Array:
         """Prior covariance (n, m) of two sets of rows, without noise."""
-        value, drift, _, seed, start, site = self._variances
-        scale = np.exp(self.theta[: self.d])
-        k, _ = _matern(a.x / scale, b.x / scale)
-        nearer = np.minimum(a.v[:, None], b.v)
-        size = np.outer(self._size(a.v), self._size(b.v))
-        k *= drift * nearer + value * size
-        nearer *= start
-        nearer += seed * a.luck[:, None] * size
-        nearer *= (a.run[:, None] == b.run) & (b.run >= 0)
-        k += nearer
-        k += site * size * ((a.site[:, None] == b.site) & (b.site >= 0))
-        k += _mean_covariance(a.v, b.v)
-        return k
+        return _Parts(a, b, self.theta).covariance(a.luck)
 
     def variance(self, at: Rows, *, own: bool) -> Array:
         """Prior variance (m,)."""
@@ -259,6 +250,45 @@ class Surrogate:
         return loss, off / self._width - gradient
 
 
+class _Parts:
+    """The covariance of two sets of rows, taken apart.
+
+    Each round of finding outliers changes luck alone; kernels of points, which cost most, stay as they are.
+    """
+
+    def __init__(self, a: Rows, b: Rows, theta: Array) -> None:
+        self._of, self._theta = a, theta
+        d = a.x.shape[1]
+        value, drift, _, self._seed, start, site = _variances(theta, d)
+        scale = np.exp(theta[:d])
+        nearer = np.minimum(a.v[:, None], b.v)
+        size = np.outer(_size(theta, a.v), _size(theta, b.v))
+        self._shared, _ = _matern(a.x / scale, b.x / scale)
+        self._shared *= drift * nearer + value * size
+        same = (a.run[:, None] == b.run) & (b.run >= 0)
+        self._start = start * nearer
+        self._start *= same
+        self._size = size * same
+        self._site = site * size
+        self._site *= (a.site[:, None] == b.site) & (b.site >= 0)
+        self._mean = _mean_covariance(a.v, b.v)
+
+    def are_of(self, rows: Rows, theta: Array) -> bool:
+        """Whether they belong to these rows with themselves, whatever their luck, and to these hyperparameters."""
+        of = self._of
+        same = rows.x is of.x and rows.v is of.v and rows.run is of.run and rows.site is of.site
+        return same and np.array_equal(theta, self._theta)
+
+    def covariance(self, luck: Array) -> Array:
+        """Put together again, for this luck of the first set (n, m)."""
+        k = (self._seed * luck)[:, None] * self._size
+        k += self._start
+        k += self._shared
+        k += self._site
+        k += self._mean
+        return np.asarray(k)
+
+
 class _Blocks:
     """What the covariance of a set of rows is made of as far as no hyperparameter enters (n, n).
 
@@ -277,6 +307,14 @@ class _Blocks:
         self.both = v[i] + v[j]
         self.luck = same * rows.luck[i]
         self.same_nearer = same * np.minimum(v[i], v[j])
+
+
+def _variances(theta: Array, dimensions: int) -> Array:
+    return np.asarray(np.exp(2 * theta[dimensions:-1]))
+
+
+def _size(theta: Array, v: Array) -> Array:
+    return np.asarray(np.exp(-math.exp(theta[-1]) * v))
 
 
 def _mean_covariance(a: Array, b: Array) -> Array:
