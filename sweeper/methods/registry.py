@@ -38,7 +38,7 @@ SINGLE_OBJECTIVE = ("cmaes",)
 
 SAMPLERS: Mapping[str, Callable[[Config], Sampler]] = {
     "random": lambda config: RandomSampler(around_centre=config.sweep.random_scale),
-    "tpe": lambda _: OptunaSampler("tpe", make_tpe, keep=10_000),
+    "tpe": lambda _: OptunaSampler("tpe", make_tpe, keep=5_000),
     "gp": lambda _: OptunaSampler("gp", make_gp, limit=1000),
     "cmaes": lambda _: CmaEsSampler(),
     "qmc": lambda _: QmcSampler(),

@@ -25,8 +25,9 @@ from sweeper.records import Trial, TrialState, Value
 from sweeper.samplers.base import Goal, History, refuse_above
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
+    from optuna.distributions import BaseDistribution
     from optuna.samplers import BaseSampler
 
     from sweeper.space import SearchSpace
@@ -70,31 +71,32 @@ class OptunaSampler:
                 directions=["maximize"] * len(history.goal.objectives),
                 sampler=self._make(history.optuna_seed(self.name)),
             )
-            study.add_trials([freeze(history.space, history.goal, trial) for trial in told])
             distributions = {p.name: p.search_distribution() for p in history.space.parameters}
+            study.add_trials([freeze(history.space, history.goal, trial, distributions) for trial in told])
             asked = study.ask(fixed_distributions=distributions)
         return {p.name: p.from_search(asked.params[p.name]) for p in history.space.parameters}
 
 
-def freeze(space: SearchSpace, goal: Goal, trial: Trial) -> FrozenTrial:
+def freeze(
+    space: SearchSpace, goal: Goal, trial: Trial, distributions: Mapping[str, BaseDistribution]
+) -> FrozenTrial:
     """A trial in search coordinates, as Optuna keeps it; values outside the space go to its edge."""
     params = {p.name: p.to_search(trial.values[p.name]) for p in space.parameters}
-    distributions = {p.name: p.search_distribution() for p in space.parameters}
     worth = goal.worth(trial)
     if worth is not None:
         return optuna.trial.create_trial(
-            state=OptunaState.COMPLETE, values=list(worth), params=params, distributions=distributions
+            state=OptunaState.COMPLETE, values=list(worth), params=params, distributions=dict(distributions)
         )
     if trial.state in (TrialState.RUNNING, TrialState.QUEUED):
         return optuna.trial.create_trial(
-            state=OptunaState.RUNNING, params=params, distributions=distributions
+            state=OptunaState.RUNNING, params=params, distributions=dict(distributions)
         )
     level = goal.level(trial)
     share = trial.agent_steps / trial.total_agent_steps if trial.total_agent_steps else 0.0
     return optuna.trial.create_trial(
         state=OptunaState.PRUNED,
         params=params,
-        distributions=distributions,
+        distributions=dict(distributions),
         intermediate_values={} if level is None else {max(1, round(share * RESOLUTION)): level},
     )
 

@@ -16,14 +16,29 @@ from sweeper.records import TrialState
 from sweeper.samplers.random_search import RandomSampler
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
     from numpy.typing import NDArray
 
     from sweeper.records import Trial, Value
-    from sweeper.samplers.base import History
+    from sweeper.samplers.base import Goal, History
     from sweeper.space import SearchSpace
 
 STEPS = "train.total_timesteps"
 UNTOLD = (TrialState.FAILED, TrialState.INFEASIBLE, TrialState.QUEUED)
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """Observations: natural values, signed scores (n,), costs (n,)."""
+
+    values: Sequence[Mapping[str, Value]]
+    score: NDArray[np.float64]
+    cost: NDArray[np.float64]
+
+    def front(self) -> NDArray[np.intp]:
+        """Indices that no other observation beats in score and cost, cheapest first."""
+        return _front(self.score, self.cost)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,50 +54,55 @@ class Points:
 
     def front(self) -> NDArray[np.intp]:
         """Indices that no other observation beats in score and cost, cheapest first."""
-        order = np.lexsort((-self.score, self.cost))
-        best = np.maximum.accumulate(self.score[order])
-        rising = np.append(True, best[1:] > best[:-1])
-        return np.asarray(order[rising], dtype=np.intp)
+        return _front(self.score, self.cost)
+
+
+def _front(score: NDArray[np.float64], cost: NDArray[np.float64]) -> NDArray[np.intp]:
+    order = np.lexsort((-score, cost))
+    best = np.maximum.accumulate(score[order])
+    rising = np.append(True, best[1:] > best[:-1])
+    return np.asarray(order[rising], dtype=np.intp)
 
 
 def observe(history: History, downsample: int) -> Points:
+    """The observations of a history as unit points."""
+    seen = look(history, downsample)
+    x = np.empty((len(seen.values), history.space.num_dimensions))
+    for i, values in enumerate(seen.values):
+        x[i] = history.space.encode(values)
+    return Points(x, seen.score, seen.cost)
+
+
+def look(history: History, downsample: int) -> Seen:
     """The observations of a history."""
+    searched = STEPS in history.space.names
     rows = [
         row
         for trial in history.learnt()
-        if trial.state not in UNTOLD
-        for row in _rows(history, trial, downsample)
+        if trial.state not in UNTOLD and trial.curve
+        for row in _rows(history.goal, trial, downsample if searched else None)
     ]
-    if not rows:
-        return Points(np.empty((0, history.space.num_dimensions)), np.empty(0), np.empty(0))
-    score = np.array([row[1] for row in rows])
+    score = np.array([row[1] for row in rows], dtype=np.float64)
     if history.goal.percentile:
         score = np.argsort(np.argsort(score, kind="stable"), kind="stable") / max(len(score) - 1, 1)
-    return Points(np.array([row[0] for row in rows]), score, np.array([row[2] for row in rows]))
+    return Seen([row[0] for row in rows], score, np.array([row[2] for row in rows], dtype=np.float64))
 
 
-def _rows(history: History, trial: Trial, downsample: int) -> list[tuple[NDArray[np.float64], float, float]]:
-    by_steps = history.goal.cost == "agent_steps"
-    searched = STEPS in history.space.names
-    if not trial.curve:
-        return []
-    ends = np.linspace(0, len(trial.curve), downsample + 1)[1:]
-    picked = np.unique(np.ceil(ends - 1e-9).astype(int) - 1)
-    rows = []
-    for index in picked if searched else picked[-1:]:
+def _rows(
+    goal: Goal, trial: Trial, downsample: int | None
+) -> Iterator[tuple[Mapping[str, Value], float, float]]:
+    """Observations along a curve, each as a run of its own length; with None, the last one as it is."""
+    picked = [len(trial.curve) - 1]
+    if downsample is not None:
+        ends = np.linspace(0, len(trial.curve), downsample + 1)[1:]
+        picked = np.unique(np.ceil(ends - 1e-9).astype(int) - 1).tolist()
+    for index in picked:
         point = trial.curve[index]
-        level = history.goal.level(trial, point.agent_steps)
+        level = goal.level(trial, point.agent_steps)
         if level is None:
             continue
-        values = {**trial.values, STEPS: point.agent_steps} if searched else trial.values
-        rows.append(
-            (
-                history.space.encode(values),
-                level,
-                float(point.agent_steps) if by_steps else point.cost_seconds,
-            )
-        )
-    return rows
+        values = trial.values if downsample is None else {**trial.values, STEPS: point.agent_steps}
+        yield values, level, float(point.agent_steps) if goal.cost == "agent_steps" else point.cost_seconds
 
 
 def perturb(
@@ -105,10 +125,10 @@ class ParetoGeneticSampler:
 
     def propose(self, history: History) -> dict[str, Value]:
         """See `Sampler.propose`."""
-        points = observe(history, self._downsample)
-        if not len(points):
+        seen = look(history, self._downsample)
+        if not seen.values:
             return RandomSampler(around_centre=True).propose(history)
         generator = history.generator(self.name)
-        front = points.front()
-        chosen = points.x[front[generator.integers(len(front))]]
+        front = seen.front()
+        chosen = history.space.encode(seen.values[front[generator.integers(len(front))]])
         return history.space.decode(perturb(history.space, chosen[None], generator)[0])

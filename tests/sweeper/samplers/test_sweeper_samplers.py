@@ -131,16 +131,16 @@ def test_fronts_are_those_of_the_definition(worths):
 
 def test_optuna_sees_search_coordinates_and_states():
     space = space_of(RATE, BATCH, KIND)
+    distributions = {p.name: p.search_distribution() for p in space.parameters}
     values = {RATE.name: 1e-3, BATCH.name: 128, KIND.name: "muon"}
-    frozen = freeze(space, Goal(maximise=False), finished(0, values, 2.0))
+    frozen = freeze(space, Goal(maximise=False), finished(0, values, 2.0), distributions)
     assert frozen.params == {RATE.name: pytest.approx(1 / 3), BATCH.name: 7, KIND.name: 1}
     assert frozen.value == -2.0
-    paused = freeze(
-        space, Goal(), replace(finished(0, values, 2.0, state=TrialState.PAUSED), total_agent_steps=4000)
-    )
+    halted = replace(finished(0, values, 2.0, state=TrialState.PAUSED), total_agent_steps=4000)
+    paused = freeze(space, Goal(), halted, distributions)
     assert paused.state is optuna.trial.TrialState.PRUNED
     assert paused.intermediate_values == {250: 1.8}
-    running = freeze(space, Goal(), Trial(0, "u", TrialState.RUNNING, values))
+    running = freeze(space, Goal(), Trial(0, "u", TrialState.RUNNING, values), distributions)
     assert running.state is optuna.trial.TrialState.RUNNING
 
 
