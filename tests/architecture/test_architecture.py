@@ -15,6 +15,11 @@ SOURCES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob
 
 FORBIDDEN_NAMES = {"utils", "util", "common", "helpers", "helper", "misc", "tools", "stuff"}
 
+TOP_LEVEL = {
+    "pyproject.toml", "setup.py", "constraints.txt", "MANIFEST.in", "Makefile", "README.md", "LICENSE", "CHANGELOG.md",
+    "sweeper", "trainer", "config", "studies", "tests", "docs", "benchmarks",
+}  # fmt: skip
+
 # A file holds one thing; what is longer than this holds two.
 MAX_LINES = 450
 
@@ -22,6 +27,13 @@ MAX_LINES = 450
 def test_no_module_is_a_drawer() -> None:
     drawers = [path for path in SOURCES if FORBIDDEN_NAMES & {path.stem, path.parent.name}]
     assert drawers == []
+
+
+def test_the_top_level_is_the_house_s() -> None:
+    """A stray file there may even be read: a config is looked for by its name in the working directory first."""
+    tracked = subprocess.run(["git", "ls-files"], capture_output=True, text=True, check=True, cwd=ROOT)
+    first = {line.split("/")[0] for line in tracked.stdout.splitlines()}
+    assert {name for name in first if not name.startswith(".")} - TOP_LEVEL == set()
 
 
 def test_files_hold_one_thing() -> None:
