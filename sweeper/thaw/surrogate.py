@@ -163,11 +163,15 @@ class Surrogate:
         The expected square under the posterior, as the E-step of a Student-t distribution of offsets wants it.
         """
         rows, variance = self._rows, self.seed_variance
-        same = (rows.run[:, None] == rows.run[None]) * self._size(rows.v)[:, None]
-        offset = variance * rows.luck * (same.T @ self._alpha)
-        half = solve_triangular(self._chol, same, lower=True, check_finite=False)
-        left = variance * rows.luck - (variance * rows.luck) ** 2 * (half * half).sum(0)
-        return np.asarray((offset * offset + np.maximum(left, 0.0)) / variance), np.sign(offset)
+        # Once for each run: its rows share its offset.
+        runs, first, of_row = np.unique(rows.run, return_index=True, return_inverse=True)
+        luck = rows.luck[first]
+        own = (rows.run[:, None] == runs) * self._size(rows.v)[:, None]
+        offset = variance * luck * (own.T @ self._alpha)
+        half = solve_triangular(self._chol, own, lower=True, check_finite=False)
+        left = variance * luck - (variance * luck) ** 2 * (half * half).sum(0)
+        size = (offset * offset + np.maximum(left, 0.0)) / variance
+        return np.asarray(size[of_row]), np.sign(offset)[of_row]
 
     def predict(self, at: Rows, *, own: bool = False) -> tuple[Array, Array, Array]:
         """Mean (m,), variance (m,) and whitened covariance with the data (n, m).
