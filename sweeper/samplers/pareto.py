@@ -36,10 +36,6 @@ class Seen:
     score: NDArray[np.float64]
     cost: NDArray[np.float64]
 
-    def front(self) -> NDArray[np.intp]:
-        """Indices that no other observation beats in score and cost, cheapest first."""
-        return _front(self.score, self.cost)
-
 
 @dataclass(frozen=True, slots=True)
 class Points:
@@ -53,11 +49,12 @@ class Points:
         return len(self.score)
 
     def front(self) -> NDArray[np.intp]:
-        """Indices that no other observation beats in score and cost, cheapest first."""
-        return _front(self.score, self.cost)
+        """See `front_of`."""
+        return front_of(self.score, self.cost)
 
 
-def _front(score: NDArray[np.float64], cost: NDArray[np.float64]) -> NDArray[np.intp]:
+def front_of(score: NDArray[np.float64], cost: NDArray[np.float64]) -> NDArray[np.intp]:
+    """Indices of observations that no other beats in signed score (n,) and cost (n,), cheapest first."""
     order = np.lexsort((-score, cost))
     best = np.maximum.accumulate(score[order])
     rising = np.append(True, best[1:] > best[:-1])
@@ -129,6 +126,6 @@ class ParetoGeneticSampler:
         if not seen.values:
             return RandomSampler(around_centre=True).propose(history)
         generator = history.generator(self.name)
-        front = seen.front()
+        front = front_of(seen.score, seen.cost)
         chosen = history.space.encode(seen.values[front[generator.integers(len(front))]])
         return history.space.decode(perturb(history.space, chosen[None], generator)[0])
